@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target.h: where memory comes from.
+ *
+ * A target is one process (alive, or recorded as a tree of /proc files). Everything that is read of
+ * it is bound to that process: pids are reused, so a live target holds a pidfd and an open
+ * directory of /proc/PID, and asks the pidfd again at the end (vmat_target_check).
+ *
+ * Reading a target never changes or stops it: memory is read only where pages are present.
+ */
+#ifndef VMATLAS_TARGET_H
+#define VMATLAS_TARGET_H
+
+#include <sys/types.h>
+
+#include <vmatlas/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmat_target;
+
+/* What a source can say about a page. */
+enum vmat_page_flag {
+	VMAT_PAGE_PRESENT = 1 << 0,   /* in memory and mapped by the target */
+	VMAT_PAGE_SWAPPED = 1 << 1,   /* in swap; guards and markers are never counted here */
+	VMAT_PAGE_FILE = 1 << 2,      /* a page of a file or of shared memory */
+	VMAT_PAGE_ZERO = 1 << 3,      /* the kernel's zero page: present, but costs no memory */
+	VMAT_PAGE_HUGE = 1 << 4,      /* mapped by one entry of a higher page table (PMD or PUD) */
+	VMAT_PAGE_GUARD = 1 << 5,     /* a guard page that no VMA shows (MADV_GUARD_INSTALL) */
+	VMAT_PAGE_EXCLUSIVE = 1 << 6, /* mapped by this process only (pagemap bit 56) */
+	VMAT_PAGE_SOFT_DIRTY = 1 << 7,
+};
+
+/* A run of equal pages, [start, end). */
+struct vmat_page_run {
+	uint64_t start;
+	uint64_t end;
+	uint32_t flags; /* enum vmat_page_flag */
+};
+
+/* Who the target is. Strings are as the kernel gives them: hostile, to be escaped before printing. */
+struct vmat_process {
+	pid_t pid;
+	pid_t ppid;
+	uint32_t uid;
+	char state;             /* 'R', 'S', ... as in proc(5) stat */
+	unsigned word_size;     /* 4 or 8; 0 when not known */
+	uint64_t start_ticks;   /* stat: starttime */
+	uint64_t threads;       /* stat: num_threads */
+	char comm[64];          /* stat: comm */
+	char *exe;              /* readlink of exe; NULL when not permitted */
+	uint64_t stack_addr;    /* stat: startstack; 0 when not permitted. Changes at exec */
+	uint64_t auxv_base;     /* AT_BASE: where the dynamic loader lies; 0 when not known */
+	uint64_t auxv_phdr;     /* AT_PHDR; 0 when not known */
+	uint64_t auxv_vdso;     /* AT_SYSINFO_EHDR; 0 when not known */
+	uint64_t stack_limit;   /* limits: Max stack size (soft); UINT64_MAX-ish when unlimited */
+};
+
+#define VMAT_STACK_UNLIMITED (UINT64_MAX >> 1)
+
+struct vmat_target_options {
+	size_t size;      /* sizeof(struct vmat_target_options) */
+	const char *root; /* a recorded /proc tree; NULL for the living /proc */
+};
+
+/*
+ * Opens the target that `spec` names: a pid, or "@name" (the exact comm or the base name of exe).
+ *
+ * Errors: -EINVAL the spec is malformed; -ESRCH no such process, or it has ended, is a zombie or a
+ * kernel thread (the text says which); -EEXIST "@name" fits several (the text lists them);
+ * -EACCES/-EPERM not permitted to know even its name (hidepid); -ENOENT the recorded tree lacks it.
+ * A process whose memory may not be read is still opened: reading its map then fails.
+ * Needs: nothing. Cost: about 20 us; "@name" reads the names of all processes.
+ */
+int vmat_target_open(struct vmat_target **ret, const char *spec,
+		     const struct vmat_target_options *options, struct vmat_error *err);
+
+/* Accepts NULL; returns NULL. */
+struct vmat_target *vmat_target_close(struct vmat_target *target);
+
+/* Lifetime: that of the target. */
+const struct vmat_process *vmat_target_process(const struct vmat_target *target);
+
+/*
+ * Is it still the same process, running the same program?
+ * Errors: -ESRCH it has ended; -ESTALE it has executed another program since it was opened.
+ */
+int vmat_target_check(struct vmat_target *target, struct vmat_error *err);
+
+/*
+ * Names what the caller lacks to do `what` to the target ("read /proc/77/maps"), and the smallest
+ * fix. Fills *err with whole sentences and returns `code` (-EACCES or -EPERM).
+ */
+int vmat_target_explain(const struct vmat_target *target, const char *what, int code,
+			struct vmat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
