@@ -1,22 +1,86 @@
-# The commands a person types. meson and ninja do the work; the scripts hold the logic.
+# The commands a person types. meson and ninja do the work, scripts/ holds the logic.
+#
+#   make                     build into build/; the program is build/vmatlas
+#   make run                 install what is missing, build, and show the atlas of examples/tour
+#   make run ARGS="map 123"  the same, with any command
+#   make test                install what is missing, build, run the tests     TEST_ARGS="--only map"
+#   make lint                format, clang-tidy, gcc and clang with -Werror, layers, circles, imports
+#   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
+#   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
+#   make bench               speed against the floor and against peers
+#   make install             PREFIX (default /usr/local), DESTDIR
+#
+# BUILD names another build folder. MESON_ARGS are given to `meson setup`. WERROR=false for compilers that we have not met.
 BUILD ?= build
 PREFIX ?= /usr/local
 MESON_ARGS ?=
 WERROR ?= true
 ARGS ?=
 TEST_ARGS ?=
+LINT_ARGS ?=
+BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
+JOBS ?= 2
 
-# Two `make` in one tree must not run ninja in one folder at once.
-NINJA = flock $(BUILD)/.lock ninja -C $(BUILD) --quiet
+# The lock keeps two `make` of one tree from running ninja in the same folder at once.
+NINJA = flock $(1)/.lock ninja -C $(1) --quiet
 
-.PHONY: all configure run test bench lint asan fuzz install clean deps
+.PHONY: all deps build run test test-build bench lint asan fuzz install clean
 
-all: configure
-	$(NINJA)
+all: build
 
-configure: $(BUILD)/build.ninja
+deps:
+	@scripts/install-deps build
+
+build: $(BUILD)/build.ninja
+	@$(call NINJA,$(BUILD))
 
 $(BUILD)/build.ninja:
-	scripts/install-deps --check build
+	@scripts/install-deps --check build
 	meson setup $(BUILD) --prefix=$(PREFIX) -Dwerror=$(WERROR) $(MESON_ARGS)
+
+run: deps
+	@$(MAKE) --no-print-directory build
+	@BUILD=$(BUILD) scripts/run-tour $(ARGS)
+
+test-build:
+	@scripts/install-deps build test
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja MESON_ARGS="-Dtests=enabled $(MESON_ARGS)"
+	@scripts/meson-option $(BUILD) tests enabled
+	@$(call NINJA,$(BUILD))
+
+test: test-build
+	@scripts/run-tests --build $(BUILD) --jobs $(JOBS) $(TEST_ARGS)
+
+bench:
+	@scripts/install-deps build bench
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@scripts/meson-option $(BUILD) bench true
+	@$(call NINJA,$(BUILD))
+	@BUILD=$(BUILD) bench/run $(BENCH_ARGS)
+
+lint:
+	@scripts/install-deps build test lint
+	@scripts/lint $(LINT_ARGS)
+
+# Shared objects that the tests preload need the sanitizer's own symbols, hence b_lundef=false.
+asan:
+	@scripts/install-deps build test
+	@test -f build-asan/build.ninja || meson setup build-asan -Dtests=enabled -Dwerror=$(WERROR) \
+		-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 $(MESON_ARGS)
+	@$(call NINJA,build-asan)
+	@scripts/run-tests --build build-asan --jobs $(JOBS) --timeout-scale 3 $(TEST_ARGS)
+
+fuzz:
+	@scripts/install-deps build fuzz
+	@test -f build-fuzz/build.ninja || CC=clang-14 meson setup build-fuzz -Dtests=disabled -Dfuzz=true \
+		-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 $(MESON_ARGS)
+	@$(call NINJA,build-fuzz)
+	@scripts/run-fuzz build-fuzz $(FUZZ_SECONDS)
+
+install: build
+	@scripts/meson-option $(BUILD) prefix $(PREFIX)
+	meson install -C $(BUILD) $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+clean:
+	rm -rf $(BUILD) build-asan build-clang build-fuzz build-lint
