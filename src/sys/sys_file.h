@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_file.h: files, and the descriptors of /proc, as calls that return -errno.
+ */
+#ifndef VMAT_SYS_FILE_H
+#define VMAT_SYS_FILE_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+
+/* openat(2) with O_RDONLY | O_CLOEXEC | O_NOCTTY and `flags`. A descriptor or -errno. */
+int vmat_sys_open_at(int dirfd, const char *path, int flags);
+
+/* read(2) and pread(2) that go on after EINTR. Bytes, 0 at the end, or -errno. */
+ssize_t vmat_sys_read(int fd, void *buffer, size_t size);
+ssize_t vmat_sys_pread(int fd, void *buffer, size_t size, uint64_t offset);
+
+/* Reads from the current position to the end into `buffer`, which is emptied first; -EFBIG above limit. */
+int vmat_sys_read_all(int fd, struct vmat_buffer *buffer, size_t limit);
+
+/* Opens, reads all, closes. */
+int vmat_sys_read_file_at(int dirfd, const char *path, struct vmat_buffer *buffer, size_t limit);
+
+/* readlinkat(2) of any length below 64 KiB. */
+int vmat_sys_readlink_at(int dirfd, const char *path, struct vmat_buffer *buffer);
+
+int vmat_sys_fstat(int fd, struct stat *ret);
+
+/* The names of a folder that are decimal numbers, ascending: pids, thread ids. Frees with free(). */
+int vmat_sys_list_numbers(int dirfd, const char *path, pid_t **ret, size_t *ret_count);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sys/sys_process.h"
+
+int vmat_sys_pidfd_open(pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vmat_sys_pidfd_wait(int pidfd, int timeout_ms)
+{
+	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+	int ready;
+
+	do
+		ready = poll(&poll_fd, 1, timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	return ready < 0 ? -errno : ready > 0;
+}
+
+ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct iovec *remote,
+			      size_t count)
+{
+	ssize_t got = process_vm_readv(pid, local, count, remote, count, 0);
+
+	return got < 0 ? -errno : got;
+}
+
+/* Waits for the end of the child without a pidfd, which kernels before 5.3 lack. */
+static int wait_by_polling(pid_t child, int timeout_ms)
+{
+	const struct timespec tick = {.tv_nsec = 1000 * 1000};
+
+	for (int waited = 0; waited < timeout_ms; waited++) {
+		siginfo_t info = {0};
+
+		if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+			return -errno;
+		if (info.si_pid == child)
+			return 1;
+		nanosleep(&tick, NULL);
+	}
+	return 0;
+}
+
+static int reap(pid_t child, int timeout_ms)
+{
+	vmat_autoclose int pidfd = vmat_sys_pidfd_open(child);
+	int ended = pidfd >= 0 ? vmat_sys_pidfd_wait(pidfd, timeout_ms)
+			       : wait_by_polling(child, timeout_ms);
+	int status = 0;
+
+	if (ended <= 0)
+		kill(child, SIGKILL);
+	while (waitpid(child, &status, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	if (ended <= 0)
+		return ended < 0 ? ended : -ETIMEDOUT;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+}
+
+int vmat_sys_run_child(void (*work)(void *context), void *context, int timeout_ms)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		return -errno;
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		work(context);
+		_exit(0);
+	}
+	return reap(child, timeout_ms);
+}
+
+void *vmat_sys_shared_alloc(size_t size)
+{
+	void *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void vmat_sys_shared_free(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_process.h: other processes: a handle that outlives the number, and their memory.
+ */
+#ifndef VMAT_SYS_PROCESS_H
+#define VMAT_SYS_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* pidfd_open(2). A descriptor (O_CLOEXEC) or -errno; -ENOSYS before Linux 5.3. */
+int vmat_sys_pidfd_open(pid_t pid);
+
+/* Waits until the process has ended: 1; 0 when the time is over; -errno. timeout_ms 0 only looks. */
+int vmat_sys_pidfd_wait(int pidfd, int timeout_ms);
+
+/* process_vm_readv(2): bytes read, which may be fewer, or -errno. */
+ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct iovec *remote,
+			      size_t count);
+
+/*
+ * Runs work(context) in a child process for at most timeout_ms, then kills the child. The child dies
+ * with its parent and must not allocate, lock or print: what it finds out, it puts into shared memory.
+ * 0 when the work came to its end, -ETIMEDOUT when it was killed, or -errno.
+ */
+int vmat_sys_run_child(void (*work)(void *context), void *context, int timeout_ms);
+
+/* Anonymous memory that is shared with children. NULL when there is none. */
+void *vmat_sys_shared_alloc(size_t size);
+void vmat_sys_shared_free(void *memory, size_t size);
+
+#endif
