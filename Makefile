@@ -4,6 +4,7 @@
 #   make run                 install what is missing, build, and show the atlas of examples/tour
 #   make run ARGS="map 123"  the same, with any command
 #   make test                install what is missing, build, run the tests     TEST_ARGS="--only map"
+#   make format              put all C files into the house's shape
 #   make lint                format, clang-tidy, gcc and clang with -Werror, layers, circles, imports
 #   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
 #   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
@@ -25,7 +26,7 @@ JOBS ?= 2
 # The lock keeps two `make` of one tree from running ninja in the same folder at once.
 NINJA = flock $(1)/.lock ninja -C $(1) --quiet
 
-.PHONY: all deps build run test test-build bench lint asan fuzz install clean
+.PHONY: all deps build run test test-build bench format lint asan fuzz install clean
 
 all: build
 
@@ -58,6 +59,9 @@ bench:
 	@scripts/meson-option $(BUILD) bench true
 	@$(call NINJA,$(BUILD))
 	@BUILD=$(BUILD) bench/run $(BENCH_ARGS)
+
+format:
+	@scripts/lint --format
 
 lint:
 	@scripts/install-deps build test lint
