@@ -26,7 +26,7 @@ JOBS ?= 2
 # The lock keeps two `make` of one tree from running ninja in the same folder at once.
 NINJA = flock $(1)/.lock ninja -C $(1) --quiet
 
-.PHONY: all deps build run test test-build bench format lint asan fuzz install clean
+.PHONY: all deps build run test bench format lint asan fuzz install clean
 
 all: build
 
@@ -38,25 +38,21 @@ build: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	@scripts/install-deps --check build
-	meson setup $(BUILD) --prefix=$(PREFIX) -Dwerror=$(WERROR) $(MESON_ARGS)
+	@scripts/configure $(BUILD) werror=$(WERROR) prefix=$(PREFIX) -- $(MESON_ARGS)
 
 run: deps
 	@$(MAKE) --no-print-directory build
 	@BUILD=$(BUILD) scripts/run-tour $(ARGS)
 
-test-build:
+test:
 	@scripts/install-deps build test
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja MESON_ARGS="-Dtests=enabled $(MESON_ARGS)"
-	@scripts/meson-option $(BUILD) tests enabled
+	@scripts/configure $(BUILD) werror=$(WERROR) tests=enabled -- --prefix=$(PREFIX) $(MESON_ARGS)
 	@$(call NINJA,$(BUILD))
-
-test: test-build
 	@scripts/run-tests --build $(BUILD) --jobs $(JOBS) $(TEST_ARGS)
 
 bench:
 	@scripts/install-deps build bench
-	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@scripts/meson-option $(BUILD) bench true
+	@scripts/configure $(BUILD) werror=$(WERROR) bench=true -- --prefix=$(PREFIX) $(MESON_ARGS)
 	@$(call NINJA,$(BUILD))
 	@BUILD=$(BUILD) bench/run $(BENCH_ARGS)
 
@@ -70,20 +66,18 @@ lint:
 # Shared objects that the tests preload need the sanitizer's own symbols, hence b_lundef=false.
 asan:
 	@scripts/install-deps build test
-	@test -f build-asan/build.ninja || meson setup build-asan -Dtests=enabled -Dwerror=$(WERROR) \
-		-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 $(MESON_ARGS)
+	@scripts/configure build-asan werror=$(WERROR) tests=enabled b_sanitize=address,undefined b_lundef=false optimization=1
 	@$(call NINJA,build-asan)
 	@scripts/run-tests --build build-asan --jobs $(JOBS) --timeout-scale 3 $(TEST_ARGS)
 
 fuzz:
 	@scripts/install-deps build fuzz
-	@test -f build-fuzz/build.ninja || CC=clang-14 meson setup build-fuzz -Dtests=disabled -Dfuzz=true \
-		-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 $(MESON_ARGS)
+	@CC=clang-14 scripts/configure build-fuzz tests=disabled fuzz=true b_sanitize=address,undefined b_lundef=false optimization=1
 	@$(call NINJA,build-fuzz)
 	@scripts/run-fuzz build-fuzz $(FUZZ_SECONDS)
 
 install: build
-	@scripts/meson-option $(BUILD) prefix $(PREFIX)
+	@scripts/configure $(BUILD) prefix=$(PREFIX)
 	meson install -C $(BUILD) $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
 
 clean:
