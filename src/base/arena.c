@@ -57,6 +57,7 @@ char *vmat_arena_string(struct vmat_arena *arena, const char *text, size_t size)
 	return copy;
 }
 
+VMAT_PRINTF(2, 0)
 static char *arena_vprintf(struct vmat_arena *arena, const char *format, va_list args)
 {
 	va_list again;
