@@ -2,7 +2,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -16,6 +19,27 @@ int vmat_sys_open_at(int dirfd, const char *path, int flags)
 		fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
 	while (fd < 0 && errno == EINTR);
 	return fd < 0 ? -errno : fd;
+}
+
+int vmat_sys_open_in_root(int rootdir, const char *path, int flags)
+{
+	/* O_PATH opens nothing, and openat2 refuses the flags that speak of opening beside it. */
+	int open_flags = flags & O_PATH ? 0 : O_RDONLY | O_NOCTTY | O_NONBLOCK;
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(open_flags | O_CLOEXEC | flags),
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd;
+
+	if (rootdir < 0)
+		return rootdir;
+	fd = syscall(SYS_openat2, rootdir, path, &how, sizeof(how));
+
+	if (fd >= 0)
+		return (int)fd;
+	if (errno != ENOSYS && errno != EPERM) /* EPERM: an old seccomp filter */
+		return -errno;
+	return vmat_sys_open_at(rootdir, path + (*path == '/'), open_flags | flags | O_NOFOLLOW);
 }
 
 ssize_t vmat_sys_read(int fd, void *buffer, size_t size)
@@ -94,6 +118,20 @@ int vmat_sys_readlink_at(int dirfd, const char *path, struct vmat_buffer *buffer
 int vmat_sys_fstat(int fd, struct stat *ret)
 {
 	return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+int vmat_sys_memfd_device(unsigned flags, dev_t *ret)
+{
+	vmat_autoclose int fd = memfd_create("vmatlas", MFD_CLOEXEC | flags);
+	struct stat stat;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = vmat_sys_fstat(fd, &stat);
+	if (!err)
+		*ret = stat.st_dev;
+	return err;
 }
 
 static int compare_numbers(const void *a, const void *b)

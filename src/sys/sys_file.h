@@ -13,6 +13,12 @@
 /* openat(2) with O_RDONLY | O_CLOEXEC | O_NOCTTY and `flags`. A descriptor or -errno. */
 int vmat_sys_open_at(int dirfd, const char *path, int flags);
 
+/*
+ * Opens a path as a process sees it whose root is `rootdir` (openat2 RESOLVE_IN_ROOT, Linux 5.6; before
+ * that symbolic links are refused), with O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK and `flags`.
+ */
+int vmat_sys_open_in_root(int rootdir, const char *path, int flags);
+
 /* read(2) and pread(2) that go on after EINTR. Bytes, 0 at the end, or -errno. */
 ssize_t vmat_sys_read(int fd, void *buffer, size_t size);
 ssize_t vmat_sys_pread(int fd, void *buffer, size_t size, uint64_t offset);
@@ -27,6 +33,9 @@ int vmat_sys_read_file_at(int dirfd, const char *path, struct vmat_buffer *buffe
 int vmat_sys_readlink_at(int dirfd, const char *path, struct vmat_buffer *buffer);
 
 int vmat_sys_fstat(int fd, struct stat *ret);
+
+/* The device number of the file system where a memfd with these flags lies. 0 or -errno. */
+int vmat_sys_memfd_device(unsigned flags, dev_t *ret);
 
 /* The names of a folder that are decimal numbers, ascending: pids, thread ids. Frees with free(). */
 int vmat_sys_list_numbers(int dirfd, const char *path, pid_t **ret, size_t *ret_count);

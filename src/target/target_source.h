@@ -86,6 +86,34 @@ int vmat_source_read_pieces(struct vmat_target *target, struct vmat_piece *piece
 int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t dev_major,
 			  uint32_t dev_minor, uint64_t inode);
 
+/* What a file system is, as far as it decides what kind of memory a mapping of its files is. */
+enum vmat_device_kind {
+	VMAT_DEVICE_OTHER,
+	VMAT_DEVICE_SHMEM,   /* the kernel's own tmpfs: memfd, System V and anonymous shared memory */
+	VMAT_DEVICE_TMPFS,   /* a mounted tmpfs */
+	VMAT_DEVICE_HUGETLB, /* a hugetlbfs, mounted or the kernel's own */
+};
+
+/*
+ * The kind of the file system with this device number, by the target's mountinfo and, for the kernel's
+ * own ones, by asking where a memfd lies. `*page_size` is that of a hugetlbfs, else 0.
+ */
+enum vmat_device_kind vmat_source_device(struct vmat_target *target, uint32_t dev_major,
+					 uint32_t dev_minor, uint64_t *page_size);
+
+/* Is this path a character device, as the target sees it? False when it cannot be told. */
+bool vmat_source_is_char_device(struct vmat_target *target, const char *path);
+
+/* The page size of the mapping at addr, from PROCMAP_QUERY, or -EOPNOTSUPP, -ENOENT (not mapped), ... */
+int64_t vmat_source_mapping_page_size(struct vmat_target *target, uint64_t addr);
+
+/*
+ * Flags (/proc/kpageflags) and map counts (/proc/kpagecount) of `count` frames from pfn on; either may
+ * be NULL. 0 or a negative errno; -EACCES without the rights.
+ */
+int vmat_source_frames(struct vmat_target *target, uint64_t pfn, uint64_t *flags, uint64_t *counts,
+		       size_t count);
+
 /* Is this target a living process (else a record)? */
 bool vmat_source_is_live(const struct vmat_target *target);
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target_ops.h: what a kind of target must be able to do, for the files of this folder.
+ *
+ * Every kind has a folder that looks like /proc/PID, so texts, links and thread lists are read in one
+ * place (target.c). What differs is how pages, memory and files are reached.
+ */
+#ifndef VMAT_TARGET_OPS_H
+#define VMAT_TARGET_OPS_H
+
+#include "target/target_source.h"
+
+/* The contracts are those of the functions of the same name in target_source.h and target.h. */
+struct vmat_target_ops {
+	bool is_live;
+	int (*scan)(struct vmat_target *target, uint64_t *addr, uint64_t end, uint32_t want,
+		    struct vmat_page_run *runs, size_t count, uint32_t *known);
+	int (*pagemap)(struct vmat_target *target, uint64_t addr, uint64_t *entries, size_t count);
+	ssize_t (*read)(struct vmat_target *target, uint64_t addr, void *buffer, size_t size);
+	int (*read_pieces)(struct vmat_target *target, struct vmat_piece *pieces, size_t count);
+	int (*open_file)(struct vmat_target *target, const char *path, uint32_t dev_major,
+			 uint32_t dev_minor, uint64_t inode);
+	int (*check)(struct vmat_target *target, struct vmat_error *err);
+	void (*deinit)(struct vmat_target *target);
+};
+
+struct vmat_target {
+	const struct vmat_target_ops *ops;
+	struct vmat_process process;
+	int dir; /* /proc/PID, or the recorded folder of the process */
+
+	/* live.c; -1 when not open, or the -errno of the failed open */
+	int pidfd;
+	int pagemap;
+	int memory;
+	int root;
+	int maps;
+	int kpageflags;
+	int kpagecount;
+	uint64_t zero_pfn; /* frame of the kernel's zero page; VMAT_UNKNOWN until it was looked up */
+
+	/* device.c */
+	struct vmat_buffer mountinfo;
+	struct vmat_device *devices; /* those met so far */
+	size_t devices_count;
+
+	/* recorded.c */
+	struct vmat_page_run *runs;
+	size_t runs_count;
+	bool are_runs_read;
+};
+
+/* A file system, see vmat_source_device. */
+struct vmat_device {
+	uint32_t major;
+	uint32_t minor;
+	enum vmat_device_kind kind;
+	uint64_t page_size;
+};
+
+#define VMAT_FD_NOT_OPENED (-4096) /* no errno */
+
+extern const struct vmat_target_ops vmat_live_ops;
+extern const struct vmat_target_ops vmat_recorded_ops;
+
+#endif
