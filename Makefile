@@ -33,12 +33,10 @@ all: build
 deps:
 	@scripts/install-deps build
 
-build: $(BUILD)/build.ninja
-	@$(call NINJA,$(BUILD))
-
-$(BUILD)/build.ninja:
+build:
 	@scripts/install-deps --check build
-	@scripts/configure $(BUILD) werror=$(WERROR) prefix=$(PREFIX) -- $(MESON_ARGS)
+	@scripts/configure $(BUILD) werror=$(WERROR) -- --prefix=$(PREFIX) $(MESON_ARGS)
+	@$(call NINJA,$(BUILD))
 
 run: deps
 	@$(MAKE) --no-print-directory build
