@@ -31,6 +31,9 @@ static unsigned long long end_ns; /* 0: at the end of standard input */
 static unsigned long long next_exec_ns;
 static useconds_t pause_us;
 
+static pthread_t started[3];
+static size_t started_count;
+
 static unsigned long long now_ns(void)
 {
 	struct timespec now;
@@ -140,8 +143,19 @@ static void execute_again(void)
 	err(1, "cannot execute %s", path);
 }
 
+/* Children that an exec has taken from the thread which waited for them. */
+static void reap_orphans(void)
+{
+	int status;
+
+	if (execs_done)
+		while (waitpid(-1, &status, WNOHANG) > 0)
+			;
+}
+
 static bool tick_churn(void)
 {
+	reap_orphans();
 	if (end_ns && now_ns() >= end_ns) {
 		is_over = true;
 		return false;
@@ -191,7 +205,6 @@ static void make_churn(void)
 
 	const char *state = getenv(state_variable);
 	size_t seconds = option_size("s", 0), exec_every_ms = option_size("exec_every_ms", 50);
-	pthread_t thread;
 
 	pause_us = (useconds_t)option_size("pause_us", 0);
 	if (state)
@@ -202,7 +215,7 @@ static void make_churn(void)
 		next_exec_ns = now_ns() + exec_every_ms * 1000000ULL;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (option_size(kinds[i].key, 1) &&
-		    pthread_create(&thread, NULL, kinds[i].body, NULL))
+		    pthread_create(&started[started_count++], NULL, kinds[i].body, NULL))
 			errx(1, "cannot start a thread");
 	if (!state)
 		print_counters();
@@ -222,6 +235,10 @@ static void command_churn(char letter, const char *arg)
 
 static void finish_churn(void)
 {
+	is_over = true;
+	for (size_t i = 0; i < started_count; i++)
+		pthread_join(started[i], NULL);
+	reap_orphans();
 	json_begin(NULL, '{');
 	print_counters();
 	json_end('}');

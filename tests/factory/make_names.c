@@ -123,7 +123,7 @@ static void make_names(void)
 		"\\012 is a backslash and digits",
 		"line\n7f0000000000-7f0000001000 rwxp 00000000 00:00 0 [vdso]",
 		"\033]0;title\007\033[2J\033[31mred",
-		"csv\",=1+1,'-@;<b onload=alert(1)>&amp;</script>",
+		"csv\",=1+1,'-@;<b onload=alert(1)>&amp;<script>",
 		"\xed\xa0\x80 surrogate \xc0\xaf overlong \xf4\x90\x80\x80 too large \xff",
 		"\xe2\x80\xae turned round \xc2\x9b is C1",
 	};

@@ -111,12 +111,13 @@ const struct scenario scenario_holes = {
 };
 
 /*
- * Below the lowest mapping the kernel always finds room; interesting are the gaps above it. Each gap
- * lies between two pages of a reservation that is then cut open.
+ * Below the lowest mapping the kernel always finds room; interesting are the gaps above it, of which it
+ * takes the highest that is large enough: so the largest lies lowest. Each gap lies between two pages
+ * of a reservation that is then cut open.
  */
 static void make_nextmap(void)
 {
-	static const size_t gap_pages[] = { 1, 3, 16, 17, 256, 512, 513, 1024, 2048 };
+	static const size_t gap_pages[] = { 2048, 1024, 513, 512, 256, 17, 16, 3, 1 };
 	const size_t gap_count = sizeof(gap_pages) / sizeof(gap_pages[0]);
 	size_t total = 1;
 	char *at;

@@ -220,14 +220,14 @@ static void print_worker(const char *key, const struct worker *w)
 	json_address("end", end);
 	json_size("size", w->stacksize + guard);
 	json_address("local", w->local);
-	if (w->lowest)
+	/* When a thread exits, glibc gives back what lies below its last frame. */
+	if (w->lowest && !w->has_left) {
 		json_address("lowest_touched", w->lowest);
-	else
-		json_null("lowest_touched");
-	if (w->lowest)
 		json_size("touched", end - w->lowest);
-	else
+	} else {
+		json_null("lowest_touched");
 		json_null("touched");
+	}
 	json_text("memory", w->memory);
 	json_bool("exited", w->has_left);
 	if (w->has_left) {

@@ -41,10 +41,15 @@ struct uffd_copy {
 #define UFFD_API_VERSION  0xaa
 #define UFFD_MODE_MISSING 1
 
-/* Linux 3.5; CAP_SYS_RESOURCE. */
-#define PRCTL_SET_MM           35
-#define PRCTL_SET_MM_ARG_START 8
-#define PRCTL_SET_MM_ARG_END   9
+/* linux/prctl.h, Linux 3.18; unlike the older PR_SET_MM_ARG_START it needs no capability. */
+#define PRCTL_SET_MM     35
+#define PRCTL_SET_MM_MAP 14
+
+struct mm_map {
+	uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+	uint64_t arg_start, arg_end, env_start, env_end, auxv;
+	uint32_t auxv_size, exe_fd;
+};
 
 static int open_userfaultfd(void)
 {
@@ -59,6 +64,36 @@ static int open_userfaultfd(void)
 	if (ioctl(fd, UFFD_API, &api))
 		err(1, "cannot agree on the userfaultfd interface");
 	return fd;
+}
+
+/* Tells the kernel that our arguments lie at start; all other borders stay as proc(5) stat has them. */
+static void move_arguments(uintptr_t start, size_t size)
+{
+	struct mm_map map = { .brk = (uintptr_t)sbrk(0), .exe_fd = UINT32_MAX };
+	FILE *stat = fopen("/proc/self/stat", "re");
+	unsigned long long field[53] = { 0 };
+
+	/* Fields 1 to 3 are the pid, the name and the state; our name holds no ')'. */
+	if (!stat || fscanf(stat, "%*d (%*[^)]) %*c") < 0)
+		err(1, "cannot read /proc/self/stat");
+	for (size_t i = 4; i < 53; i++)
+		if (fscanf(stat, "%lld", (long long *)&field[i]) != 1)
+			errx(1, "/proc/self/stat has no field %zu", i);
+	fclose(stat);
+	map.start_code = field[26];
+	map.end_code = field[27];
+	map.start_stack = field[28];
+	map.start_data = field[45];
+	map.end_data = field[46];
+	map.start_brk = field[47];
+	map.arg_start = start;
+	map.arg_end = start + size;
+	map.env_start = field[50];
+	map.env_end = field[51];
+	if (prctl(PRCTL_SET_MM, PRCTL_SET_MM_MAP, &map, sizeof(map), 0))
+		cannot_here("Cannot move the arguments of the process: %s; it takes a kernel with"
+			    " CONFIG_CHECKPOINT_RESTORE.",
+			    strerror(errno));
 }
 
 static void make_uffd(void)
@@ -83,16 +118,8 @@ static void make_uffd(void)
 	write_page(source, 0);
 	if (ioctl(fd, UFFD_REGISTER, &range) || ioctl(fd, UFFD_COPY, &copy))
 		err(1, "cannot register a range with userfaultfd");
-	if (option_size("argv", 0)) {
-		uintptr_t missing = (uintptr_t)start + page_size;
-
-		/* Which one may move first depends on where the stack lies: start <= end always. */
-		prctl(PRCTL_SET_MM, PRCTL_SET_MM_ARG_START, missing, 0, 0);
-		if (prctl(PRCTL_SET_MM, PRCTL_SET_MM_ARG_END, missing + 64, 0, 0) ||
-		    prctl(PRCTL_SET_MM, PRCTL_SET_MM_ARG_START, missing, 0, 0))
-			cannot_here("Cannot move the arguments: %s; it takes CAP_SYS_RESOURCE.",
-				    strerror(errno));
-	}
+	if (option_size("argv", 0))
+		move_arguments((uintptr_t)start + page_size, 64);
 	json_address("start", (uintptr_t)start);
 	json_address("end", (uintptr_t)start + pages * page_size);
 	json_begin("present", '[');
@@ -135,10 +162,11 @@ static void leave_at_once(void *arg)
 	prctl(PR_SET_NAME, "zombie");
 }
 
-static void wait_to_be_stopped(void *arg)
+static void stop(void *arg)
 {
 	(void)arg;
 	prctl(PR_SET_NAME, "stopped");
+	raise(SIGSTOP);
 	for (;;)
 		pause();
 }
@@ -168,9 +196,8 @@ static void make_zombie(void)
 {
 	pid_t zombie = start_child(leave_at_once, NULL);
 	pid_t leader = start_child(leave_as_leader, NULL);
-	pid_t stopped = start_child(wait_to_be_stopped, NULL);
+	pid_t stopped = start_child(stop, NULL);
 
-	kill(stopped, SIGSTOP);
 	wait_for_state(zombie, 'Z');
 	wait_for_state(leader, 'Z');
 	wait_for_state(stopped, 'T');
