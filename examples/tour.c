@@ -2,12 +2,12 @@
  * tour: a process whose memory holds a bit of everything, to look at with vmatlas.
  *
  * It makes threads with every kind of stack, a heap with holes, arenas, mapped files with copied
- * pages, shared, huge and reserved memory, code made at run time, and a child that shares pages with
- * it. It says in one line each what it made, prints "ready PID", and waits.
+ * pages, shared, huge and reserved memory, code made at run time, and a child that shares pages
+ * with it. It says in one line each what it made, prints "ready PID", and waits.
  *
- * It ends, and takes its child and its files with it, at the end of its standard input when that is a
- * pipe or a terminal, or at SIGTERM, SIGINT or SIGHUP. With any other standard input (/dev/null, a
- * file) only a signal ends it, so that it can be started in the background.
+ * It ends, and takes its child and its files with it, at the end of its standard input when that
+ * is a pipe or a terminal, or at SIGTERM, SIGINT or SIGHUP. With any other standard input
+ * (/dev/null, a file) only a signal ends it, so that it can be started in the background.
  */
 #include <err.h>
 #include <errno.h>
@@ -158,11 +158,12 @@ static pthread_t start_thread(const pthread_attr_t *attr, void *(*body)(void *),
 static void make_threads(void)
 {
 	static struct worker workers[WORKERS] = {
-		{"worker-0", 1}, {"worker-1", 2}, {"worker-2", 3}, {"worker-3", 4}};
-	static struct worker small = {"small", 0};
-	static struct worker guardless[] = {{"guardless-0", 0}, {"guardless-1", 0}};
-	static struct worker own = {"own-stack", 0};
-	static struct worker mapped = {"mapped-stack", 0};
+		{ "worker-0", 1 }, { "worker-1", 2 }, { "worker-2", 3 }, { "worker-3", 4 }
+	};
+	static struct worker small = { "small", 0 };
+	static struct worker guardless[] = { { "guardless-0", 0 }, { "guardless-1", 0 } };
+	static struct worker own = { "own-stack", 0 };
+	static struct worker mapped = { "mapped-stack", 0 };
 	const size_t mapped_size = 128 * KIB;
 	void *mapped_stack = map_or_die(mapped_size, PROT_READ | PROT_WRITE,
 					MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
@@ -295,11 +296,11 @@ static void make_reserved(void)
 static void make_code(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
-	static const unsigned char code[] = {0xb8, 0x2a, 0, 0, 0, 0xc3};
+	static const unsigned char code[] = { 0xb8, 0x2a, 0, 0, 0, 0xc3 };
 #elif defined(__aarch64__)
-	static const unsigned char code[] = {0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+	static const unsigned char code[] = { 0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6 };
 #else
-	static const unsigned char code[] = {0};
+	static const unsigned char code[] = { 0 };
 #endif
 	char *start =
 		map_or_die(4 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -374,8 +375,8 @@ static bool stdin_can_end(void)
 static void wait_for_the_end(int signal_fd)
 {
 	struct pollfd fds[] = {
-		{.fd = signal_fd, .events = POLLIN},
-		{.fd = stdin_can_end() ? STDIN_FILENO : -1, .events = POLLIN},
+		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = stdin_can_end() ? STDIN_FILENO : -1, .events = POLLIN },
 	};
 	char ignored[256];
 

@@ -1,11 +1,12 @@
 /*
  * factory SCENARIO [key=value...]: makes memory of a known shape, for tests.
  *
- * Prints one line of JSON that says what it made, then the line "ready", and then waits. Each line on
- * standard input is a command: one letter and perhaps an argument; each is answered with one line of
- * JSON, {"error": "..."} if it cannot be done. It ends at the end of standard input when that is a
- * pipe, a socket or a terminal, and at SIGTERM, SIGINT or SIGHUP; any other standard input is not
- * read. At its end it takes its children and its files with it. "factory help" lists the scenarios.
+ * Prints one line of JSON that says what it made, then the line "ready", and then waits. Each
+ * line on standard input is a command: one letter and perhaps an argument; each is answered with
+ * one line of JSON, {"error": "..."} if it cannot be done. It ends at the end of standard input
+ * when that is a pipe, a socket or a terminal, and at SIGTERM, SIGINT or SIGHUP; any other
+ * standard input is not read. At its end it takes its children and its files with it. "factory
+ * help" lists the scenarios.
  */
 #include "factory.h"
 

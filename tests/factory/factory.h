@@ -1,14 +1,15 @@
 /*
- * The factory makes memory of a known shape and says what it made, so that a test can compare what
- * vmatlas finds with what is so. This header is what its scenarios share.
+ * The factory makes memory of a known shape and says what it made, so that a test can compare
+ * what vmatlas finds with what is so. This header is what its scenarios share.
  *
- * A scenario owns one shape. Its make() builds the shape and writes members of one JSON object; its
- * command() answers one line of standard input with one JSON object. What stands in the JSON is known
- * from making it, never from reading /proc: a factory that asked the kernel would check the kernel.
- * The few exceptions (what other code placed, as the vdso) are marked where they are made.
+ * A scenario owns one shape. Its make() builds the shape and writes members of one JSON object;
+ * its command() answers one line of standard input with one JSON object. What stands in the JSON
+ * is known from making it, never from reading /proc: a factory that asked the kernel would check
+ * the kernel. The few exceptions (what other code placed, as the vdso) are marked where they are
+ * made.
  *
- * Failures end the program: 1 something broke, 2 wrong usage, 77 this machine cannot do it (why, on
- * stderr). Nothing here is freed: the memory is the product.
+ * Failures end the program: 1 something broke, 2 wrong usage, 77 this machine cannot do it (why,
+ * on stderr). Nothing here is freed: the memory is the product.
  */
 #ifndef FACTORY_H
 #define FACTORY_H
@@ -41,7 +42,7 @@ size_t option_size(const char *key, size_t fallback);
 size_t parse_size(const char *text); /* "64", "4k", "1M", "2G", "1TiB" */
 char **factory_arguments(void);      /* argv, to be executed again */
 
-/* Ends the program with 77: the reason is a whole sentence for the one who reads the skipped test. */
+/* Ends the program with 77; the reason is a whole sentence, for who reads of the skipped test. */
 void cannot_here(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Starts body(arg) in a child that dies with us and does not read our standard input. */
@@ -68,8 +69,8 @@ void json_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern size_t page_size;
 
 /*
- * Maps bytes between two inaccessible pages, so that it is a VMA of its own, whatever its neighbours
- * are. Size is rounded up to whole pages.
+ * Maps bytes between two inaccessible pages, so that it is a VMA of its own, whatever its
+ * neighbours are. Size is rounded up to whole pages.
  */
 char *map_fenced(size_t bytes, int prot, int flags, int fd);
 char *map_anywhere(size_t bytes, int prot, int flags, int fd);

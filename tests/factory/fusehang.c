@@ -1,13 +1,14 @@
 /*
- * fusehang MOUNTPOINT: a file system whose reads can be made to hang, and a target that maps its file.
+ * fusehang MOUNTPOINT: a file system whose reads can be made to hang, and a target that maps its
+ * file.
  *
- * The file system has one file of FILE_PAGES pages. A child, the target, maps it, reads the first
- * CACHED_PAGES pages, and waits. One line of JSON says so, then comes the line "ready". Commands on
- * standard input, each answered with one line of JSON:
+ * The file system has one file of FILE_PAGES pages. A child, the target, maps it, reads the
+ * first CACHED_PAGES pages, and waits. One line of JSON says so, then comes the line "ready".
+ * Commands on standard input, each answered with one line of JSON:
  *   h   from now on no read is answered: who touches a page that is not cached hangs
  *   c   reads are answered again, the held ones too
- * At the end of standard input the file system is unmounted; held reads then fail. When this process
- * is killed the kernel ends the connection, so nobody stays in state D.
+ * At the end of standard input the file system is unmounted; held reads then fail. When this
+ * process is killed the kernel ends the connection, so nobody stays in state D.
  *
  * Exit: 1 something broke, 2 wrong usage, 77 no file system can be mounted here.
  */

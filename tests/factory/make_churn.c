@@ -2,8 +2,9 @@
  * churn: an address space that never holds still, to be read while it changes.
  *
  * Each kind of change runs in a thread of its own, as fast as it can or with a pause between the
- * changes; exec replaces the whole process by itself, under the same pid. What was done is counted and
- * printed as the last line. Counters and the time of the end outlive an exec in the environment.
+ * changes; exec replaces the whole process by itself, under the same pid. What was done is
+ * counted and printed as the last line. Counters and the time of the end outlive an exec in the
+ * environment.
  */
 #include <err.h>
 #include <pthread.h>

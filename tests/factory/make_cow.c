@@ -1,11 +1,11 @@
 /*
  * cow: which pages of private mappings are copies.
  *
- * A private mapping of a file of 4 pages, of which 0 and 2 are written, 3 is read and 1 is left alone
- * (it may be present all the same: the kernel maps neighbours that are in the page cache); and a
- * private anonymous region, all written, whose pages a forked child shares until one of both writes.
- * What is exclusive and what is shared follows from who wrote what since the fork, for one child at a
- * time: a page is shared as long as neither has written it.
+ * A private mapping of a file of 4 pages, of which 0 and 2 are written, 3 is read and 1 is left
+ * alone (it may be present all the same: the kernel maps neighbours that are in the page cache);
+ * and a private anonymous region, all written, whose pages a forked child shares until one of
+ * both writes. What is exclusive and what is shared follows from who wrote what since the fork,
+ * for one child at a time: a page is shared as long as neither has written it.
  */
 #include <err.h>
 #include <fcntl.h>

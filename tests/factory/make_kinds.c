@@ -1,9 +1,10 @@
 /*
  * kinds: one item of each kind of memory, with its address and the kind that it is.
  *
- * "kind" is what the very address is; "region_kind" is what the whole mapping around it is called
- * where that differs (the TLS of a thread lies in its stack). "owner" is a file, a mapping's name or
- * null; "tid" a thread. What this machine cannot make has a null address and a reason.
+ * "kind" is what the very address is; "region_kind" is what the whole mapping around it is
+ * called where that differs (the TLS of a thread lies in its stack). "owner" is a file, a
+ * mapping's name or null; "tid" a thread. What this machine cannot make has a null address and a
+ * reason.
  */
 #include <elf.h>
 #include <err.h>
@@ -188,12 +189,14 @@ static void print_allocations(void)
 
 static void print_threads(void)
 {
+	/* A loader maps the TLS of the first thread; a static glibc program takes it from the heap. */
+	const char *tls_region = getauxval(AT_BASE) ? NULL : "heap";
 	char local = 0;
 
 	print_item(&(struct item){ "main_stack", &local, 0, "stack", NULL, "[stack]", getpid() });
 	factory_tls[0] = 'M';
-	print_item(&(struct item){ "main_tls", factory_tls, sizeof(factory_tls), "tls", NULL, NULL,
-				   getpid() });
+	print_item(&(struct item){ "main_tls", factory_tls, sizeof(factory_tls), "tls", tls_region,
+				   NULL, getpid() });
 	for (size_t i = 0; i < ARENA_THREADS; i++) {
 		struct arena_thread *t = &arena_threads[i];
 

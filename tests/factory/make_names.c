@@ -1,9 +1,10 @@
 /*
  * names: a process whose names are hostile to whoever prints them.
  *
- * Thread names, names of mapped files and of memfds that together hold every byte from 1 to 255 (but
- * '/' where the kernel forbids it): escape sequences, newlines, broken UTF-8, text that looks like
- * what the kernel itself writes. All names are given as hexadecimal digits; they are no valid text.
+ * Thread names, names of mapped files and of memfds that together hold every byte from 1 to 255
+ * (but '/' where the kernel forbids it): escape sequences, newlines, broken UTF-8, text that
+ * looks like what the kernel itself writes. All names are given as hexadecimal digits; they are
+ * no valid text.
  */
 #include <err.h>
 #include <fcntl.h>

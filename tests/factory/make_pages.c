@@ -5,9 +5,9 @@
  *   w  written: present, anonymous             .  never touched
  *   z  only read: the kernel's zero page       d  written, then given back: as never touched
  *   g  a guard installed by madvise (6.13)
- * The other regions are fixed: private and shared file, shared anonymous memory, huge pages. Files are
- * sparse and read at random, so that no neighbour of a touched page comes into the page cache, from
- * where the kernel would map it too.
+ * The other regions are fixed: private and shared file, shared anonymous memory, huge pages.
+ * Files are sparse and read at random, so that no neighbour of a touched page comes into the
+ * page cache, from where the kernel would map it too.
  */
 #include <err.h>
 #include <stdio.h>

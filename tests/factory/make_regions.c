@@ -18,8 +18,9 @@ static void print_layout(const char *start, size_t bytes)
 }
 
 /*
- * One mapping, cut into regions of equal size: those with an odd number are made read-only, so that no
- * two neighbours merge. The resident pages are dealt out evenly, to the lowest pages of each region.
+ * One mapping, cut into regions of equal size: those with an odd number are made read-only, so
+ * that no two neighbours merge. The resident pages are dealt out evenly, to the lowest pages of
+ * each region.
  */
 static void make_regions(void)
 {
@@ -111,9 +112,9 @@ const struct scenario scenario_holes = {
 };
 
 /*
- * Below the lowest mapping the kernel always finds room; interesting are the gaps above it, of which it
- * takes the highest that is large enough: so the largest lies lowest. Each gap lies between two pages
- * of a reservation that is then cut open.
+ * Below the lowest mapping the kernel always finds room; interesting are the gaps above it, of
+ * which it takes the highest that is large enough: so the largest lies lowest. Each gap lies
+ * between two pages of a reservation that is then cut open.
  */
 static void make_nextmap(void)
 {

@@ -1,10 +1,11 @@
 /*
  * threads and merged: stacks of every kind, with the truth about each from pthread_getattr_np().
  *
- * A worker does nothing but wait, so that what it has touched of its stack is known: it walks down to
- * a depth that it is told. Its begin is the lowest address of the reservation, guard included; a stack
- * that the user supplied has no guard, whatever the attribute says. Workers that are to leave a cached
- * stack behind are started last and leave last, else the next thread would take their stack.
+ * A worker does nothing but wait, so that what it has touched of its stack is known: it walks
+ * down to a depth that it is told. Its begin is the lowest address of the reservation, guard
+ * included; a stack that the user supplied has no guard, whatever the attribute says. Workers
+ * that are to leave a cached stack behind are started last and leave last, else the next thread
+ * would take their stack.
  */
 #include <err.h>
 #include <errno.h>
@@ -71,8 +72,8 @@ static size_t worker_count, worker_room;
 static size_t busy_workers; /* workers that still have an answer to give; under the lock */
 
 /*
- * Writes to each page from the current one down to lowest, and puts back what was there: the red zone
- * of this frame may lie in one of them.
+ * Writes to each page from the current one down to lowest, and puts back what was there: the red
+ * zone of this frame may lie in one of them.
  */
 static void __attribute__((noinline)) touch_down(struct worker *w, uintptr_t lowest)
 {
@@ -376,7 +377,7 @@ const struct scenario scenario_threads = {
 	.command = command_threads,
 };
 
-/* Starts guardless threads until two neighbours lie in one VMA: maps alone cannot tell them apart. */
+/* Starts guardless threads until two lie in one VMA: maps alone cannot tell them apart. */
 static void make_merged(void)
 {
 	uintptr_t start = 0, end = 0;
@@ -396,7 +397,7 @@ static void make_merged(void)
 		a = b - 1;
 		if (b->stackaddr + b->stacksize != a->stackaddr)
 			continue;
-		/* What the kernel made of it is what this scenario is about: so the kernel is asked. */
+		/* What the kernel made of it is the point here, so the kernel is asked. */
 		if (!find_vma(a->stackaddr, NULL, &start, &end) || b->stackaddr < start)
 			continue;
 		break;

@@ -1,8 +1,8 @@
 /*
  * uffd and zombie: targets that harm a reader who does not take care.
  *
- * A page of a userfaultfd range that nobody serves stops whoever reads it: process_vm_readv for ever,
- * in state D. The kernel interface is declared here, as musl's headers do not have it.
+ * A page of a userfaultfd range that nobody serves stops whoever reads it: process_vm_readv for
+ * ever, in state D. The kernel interface is declared here, as musl's headers do not have it.
  */
 #include <err.h>
 #include <errno.h>
@@ -66,7 +66,7 @@ static int open_userfaultfd(void)
 	return fd;
 }
 
-/* Tells the kernel that our arguments lie at start; all other borders stay as proc(5) stat has them. */
+/* Tells the kernel that our arguments lie at start; the other borders stay as they are. */
 static void move_arguments(uintptr_t start, size_t size)
 {
 	struct mm_map map = { .brk = (uintptr_t)sbrk(0), .exe_fd = UINT32_MAX };
