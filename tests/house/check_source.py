@@ -23,8 +23,9 @@ FAULTS = [
 t = tap.Tap()
 expect(t, run(SCRIPTS / "check-source", tap.SRC), 0, "source ok", "this project keeps to its style")
 expect(t, run(SCRIPTS / "check-source", make_tree({"src/map/vec.c": GOOD, "src/sys/file.c": HEAD + "int f(void) { return -errno; }\n",
+                                                   "src/map/other.h": HEAD, "src/map/other.c": "#include <vmatlas/map.h>\n",
                                                    "src/map/big.c": HEAD + "/* long: a table */\n" + "int x;\n" * 900})),
-       0, "source ok: 3 files", "a good tree passes")
+       0, "source ok: 5 files", "a good tree passes")
 for what, text, says in FAULTS:
     expect(t, run(SCRIPTS / "check-source", make_tree({"src/map/vec.c": text})), 1, says, f"fails on {what}")
 t.done()
