@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The target itself and its counters: lists of one row, so that they too have a column table.
+ */
+#include "export/list_field.h"
+
+enum process_column {
+	PID,
+	NAME,
+	EXE,
+	PPID,
+	UID,
+	STATE,
+	THREADS,
+	WORD_SIZE,
+};
+
+static const struct vmat_column process_columns[] = {
+	[PID] = { "PID", "pid", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "process id", "stat: pid" },
+	[NAME] = { "NAME", "name", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0, "name of the process",
+		   "stat: comm" },
+	[EXE] = { "EXE", "exe", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0, "its program",
+		  "/proc/PID/exe" },
+	[PPID] = { "PPID", "ppid", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "its parent", "stat: ppid" },
+	[UID] = { "UID", "uid", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "its user", "status: Uid" },
+	[STATE] = { "STATE", "state", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0, "as in ps(1)",
+		    "stat: state" },
+	[THREADS] = { "THREADS", "threads", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+		      "how many threads it has", "stat: num_threads" },
+	[WORD_SIZE] = { "WORD_SIZE", "word_size", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+			"4 for a 32-bit program, else 8", "auxv" },
+};
+
+static void process_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	const struct vmat_process *process = model;
+
+	(void)row;
+	switch ((enum process_column)column) {
+	case PID:
+		ret->number = (uint64_t)process->pid;
+		break;
+	case NAME:
+		ret->text = process->comm;
+		break;
+	case EXE:
+		ret->text = process->exe;
+		if (!process->exe)
+			ret->number = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+		break;
+	case PPID:
+		ret->number = (uint64_t)process->ppid;
+		break;
+	case UID:
+		ret->number = process->uid;
+		break;
+	case STATE:
+		ret->room[0] = process->state;
+		ret->room[1] = '\0';
+		ret->text = ret->room;
+		break;
+	case THREADS:
+		ret->number = process->threads;
+		break;
+	case WORD_SIZE:
+		ret->number =
+			process->word_size ? process->word_size : VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+		break;
+	}
+}
+
+const struct vmat_list vmat_list_process = {
+	.name = "target",
+	.key = "target",
+	.columns = process_columns,
+	.columns_count = VMAT_COLUMNS_COUNT(process_columns),
+	.cell = process_cell,
+	.meaning = "the process that was asked for",
+};
+
+/* In the order of `fields` below. */
+static const struct vmat_column columns[] = {
+	{ "SIZE", "size", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "all of the address space in use",
+	  "status: VmSize" },
+	{ "PEAK", "peak", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "the most it has ever been",
+	  "status: VmPeak" },
+	{ "RSS", "rss", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
+	  "resident now, by the kernel's counters: they lag behind by up to 64 pages a thread",
+	  "status: VmRSS" },
+	{ "RSS_PEAK", "rss_peak", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "resident at most",
+	  "status: VmHWM" },
+	{ "RSS_ANON", "rss_anon", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "resident and anonymous",
+	  "status: RssAnon" },
+	{ "RSS_FILE", "rss_file", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "resident pages of files",
+	  "status: RssFile" },
+	{ "RSS_SHMEM", "rss_shmem", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
+	  "resident pages of shared memory", "status: RssShmem" },
+	{ "SWAP", "swap", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "in swap", "status: VmSwap" },
+	{ "PAGE_TABLES", "page_tables", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
+	  "memory that its page tables take", "status: VmPTE" },
+	{ "LOCKED", "locked", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "locked into memory",
+	  "status: VmLck" },
+	{ "PINNED", "pinned", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "pinned for devices",
+	  "status: VmPin" },
+	{ "HUGETLB", "hugetlb", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "in hugetlb pages, not in RSS",
+	  "status: HugetlbPages" },
+	{ "DATA", "data", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0, "private and writable address space",
+	  "status: VmData" },
+	{ "THREADS", "threads", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "threads", "status: Threads" },
+	{ "FAULTS_MINOR", "faults_minor", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+	  "page faults that needed no disk", "stat: minflt" },
+	{ "FAULTS_MAJOR", "faults_major", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+	  "page faults that waited for a disk", "stat: majflt" },
+	{ "REGIONS", "regions", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "regions in use", "maps" },
+	{ "REGIONS_MAX", "regions_max", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+	  "regions that a process may have", "/proc/sys/vm/max_map_count" },
+};
+
+static const uint16_t fields[] = {
+	offsetof(struct vmat_counters, size),
+	offsetof(struct vmat_counters, peak),
+	offsetof(struct vmat_counters, rss),
+	offsetof(struct vmat_counters, rss_peak),
+	offsetof(struct vmat_counters, rss_anon),
+	offsetof(struct vmat_counters, rss_file),
+	offsetof(struct vmat_counters, rss_shmem),
+	offsetof(struct vmat_counters, swap),
+	offsetof(struct vmat_counters, page_tables),
+	offsetof(struct vmat_counters, locked),
+	offsetof(struct vmat_counters, pinned),
+	offsetof(struct vmat_counters, hugetlb),
+	offsetof(struct vmat_counters, data),
+	offsetof(struct vmat_counters, threads),
+	offsetof(struct vmat_counters, faults_minor),
+	offsetof(struct vmat_counters, faults_major),
+	0, /* REGIONS: of the view */
+	offsetof(struct vmat_counters, regions_max),
+};
+
+_Static_assert(VMAT_COLUMNS_COUNT(columns) == VMAT_COLUMNS_COUNT(fields), "one field a column");
+
+static void counters_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	const struct vmat_counters_view *view = model;
+
+	(void)row;
+	ret->number = fields[column] || !column ? vmat_field(view->counters, fields[column])
+						: view->regions;
+}
+
+const struct vmat_list vmat_list_counters = {
+	.name = "map.counters",
+	.key = "counters",
+	.columns = columns,
+	.columns_count = VMAT_COLUMNS_COUNT(columns),
+	.cell = counters_cell,
+	.meaning = "the process's own counters",
+};
