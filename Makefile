@@ -3,7 +3,7 @@
 #   make                     build into build/; the program is build/vmatlas
 #   make run                 install what is missing, build, and show the atlas of examples/tour
 #   make run ARGS="map 123"  the same, with any command
-#   make test                install what is missing, build, run the tests     TEST_ARGS="--only map"
+#   make test                install what is missing, build, run the tests     TEST_ARGS="--only live/map"
 #   make format              put all C files into the house's shape
 #   make lint                format, clang-tidy, gcc and clang with -Werror, layers, circles, imports
 #   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
@@ -23,8 +23,10 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
 JOBS ?= 2
 
+SHELL = /bin/bash
+.SHELLFLAGS = -o pipefail -c
 # The lock keeps two `make` of one tree from running ninja in the same folder at once.
-NINJA = flock $(1)/.lock ninja -C $(1) --quiet
+NINJA = flock $(1)/.lock ninja -C $(1) --quiet | sed '/^ninja: no work to do\.$$/d'
 
 .PHONY: all deps build run test bench format lint asan fuzz install clean
 

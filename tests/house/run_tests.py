@@ -12,7 +12,9 @@ t = tap.Tap()
 
 
 def tests(files, *args):
-    root = make_tree({**{f"tests/{name}": text for name, text in files.items()}})
+    """Runs these as tests/...; each script gets its #! line."""
+    root = make_tree({f"tests/{name}": "#!/usr/bin/env python3\n" + text if name.endswith(".py") and text != "x" else text
+                      for name, text in files.items()})
     done = run(SCRIPTS / "run-tests", "--src", root, "--build", root / "build", *args)
     last = done[1].splitlines()[-1] if done[1] else ""
     return done, last
@@ -24,7 +26,7 @@ def expect_total(name, files, status, total, says="", args=()):
 
 
 expect_total("checks are counted", {"unit/a.py": PASS, "cli/b.py": PASS}, 0, "4 passed, 0 failed, 0 skipped")
-expect_total("a helper module is no test", {"unit/a.py": PASS, "unit/_h.py": "x"}, 0, "2 passed, 0 failed, 0 skipped")
+expect_total("a helper module is no test", {"unit/a.py": PASS, "unit/_h.py": PASS, "unit/h.py": "x"}, 0, "2 passed, 0 failed, 0 skipped")
 expect_total("a failed check fails", {"unit/a.py": 'print("1..1\\nnot ok 1 - adds up\\n# 2 is not 3")\nexit(1)'}, 1,
              "0 passed, 1 failed, 0 skipped", "# 2 is not 3")
 expect_total("a listed skip is a skip", {"unit/a.py": 'print("ok 1 - reads frames # SKIP needs root\\n1..1")', "SKIPS": SKIPS}, 0,
@@ -50,6 +52,8 @@ expect_total("a process left behind is a failure", {"unit/a.py": PASS + "import 
 expect(t, tests({"unit/a.py": PASS, "SKIPS": "unit/.*\n"})[0], 1, "no comment above says why", "a rule of SKIPS without a reason is refused")
 expect_total("no test at all is a failure", {"unit/a.py": PASS}, 1, "0 passed, 1 failed, 0 skipped", args=["--only", "nothing"])
 expect_total("--only picks by name", {"unit/a.py": PASS, "cli/b.py": PASS}, 0, "2 passed, 0 failed, 0 skipped", args=["--only", "^cli/"])
+expect_total("several --only add up", {"unit/a.py": PASS, "cli/b.py": PASS, "docs/c.py": PASS}, 0, "4 passed, 0 failed, 0 skipped",
+             args=["--only", "cli", "--only", "docs"])
 expect_total("the full tier is left out", {"unit/a.py": PASS, "race/b.py": "# tier: full\n" + PASS}, 0, "2 passed, 0 failed, 0 skipped")
 expect_total("and run when it is asked for", {"unit/a.py": PASS, "race/b.py": "# tier: full\n" + PASS}, 0, "4 passed, 0 failed, 0 skipped",
              args=["--tier", "full"])
