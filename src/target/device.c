@@ -88,7 +88,7 @@ bool vmat_device_may_hang(struct vmat_target *target, uint32_t dev_major, uint32
 int vmat_device_root(struct vmat_target *target)
 {
 	if (target->root == VMAT_FD_NOT_OPENED)
-		target->root = vmat_sys_open_at(target->dir, "root", O_DIRECTORY | O_PATH);
+		target->root = vmat_sys_open_at(target->memory_dir, "root", O_DIRECTORY | O_PATH);
 	return target->root;
 }
 
@@ -179,7 +179,7 @@ int64_t vmat_source_mapping_page_size(struct vmat_target *target, uint64_t addr)
 	if (!target->ops->is_live || !vmat_feature_has(VMAT_FEATURE_PROCMAP_QUERY))
 		return -EOPNOTSUPP;
 	if (target->maps == VMAT_FD_NOT_OPENED)
-		target->maps = vmat_sys_open_at(target->dir, "maps", 0);
+		target->maps = vmat_sys_open_at(target->memory_dir, "maps", 0);
 	if (target->maps < 0)
 		return target->maps;
 	err = vmat_sys_procmap_query(target->maps, addr, &query);

@@ -30,7 +30,7 @@ enum {
 static int memory_fd(struct vmat_target *target)
 {
 	if (target->memory == VMAT_FD_NOT_OPENED)
-		target->memory = vmat_sys_open_at(target->dir, "mem", 0);
+		target->memory = vmat_sys_open_at(target->memory_dir, "mem", 0);
 	return target->memory;
 }
 

@@ -63,7 +63,7 @@ int vmat_live_pagemap_fd(struct vmat_target *target)
 		target->pagemap = vmat_feature_state(VMAT_FEATURE_PAGEMAP) ==
 						  VMAT_FEATURE_FORCED_OFF
 					  ? -EOPNOTSUPP
-					  : vmat_sys_open_at(target->dir, "pagemap", 0);
+					  : vmat_sys_open_at(target->memory_dir, "pagemap", 0);
 	return target->pagemap;
 }
 

@@ -69,6 +69,7 @@ static struct vmat_target *target_new(const struct vmat_target_ops *ops)
 		return NULL;
 	target->ops = ops;
 	target->dir = -1;
+	target->memory_dir = -1;
 	target->pidfd = -1;
 	target->pagemap = VMAT_FD_NOT_OPENED;
 	target->memory = VMAT_FD_NOT_OPENED;
@@ -87,6 +88,8 @@ struct vmat_target *vmat_target_close(struct vmat_target *target)
 	target->ops->deinit(target);
 	vmat_buffer_deinit(&target->mountinfo);
 	free(target->devices);
+	if (target->memory_dir >= 0)
+		close(target->memory_dir);
 	if (target->dir >= 0)
 		close(target->dir);
 	free(target->process.exe);
@@ -123,6 +126,43 @@ static int bind_process(struct vmat_target *target, int root, const char *pid, s
 	return check_leader(target->dir, (pid_t)number, err);
 }
 
+/*
+ * Where the first thread has exited and others live on, /proc/PID looks like a zombie and its maps are
+ * empty: the memory is found below any of the threads that live.
+ */
+static int choose_memory_dir(struct vmat_target *target, uint64_t *stat_flags)
+{
+	vmat_autofree pid_t *tids = NULL;
+	size_t count = 0;
+	int err = 0;
+
+	target->memory_dir = vmat_sys_open_at(target->dir, ".", O_DIRECTORY);
+	if (target->memory_dir < 0)
+		return target->memory_dir;
+	if (target->process.state != 'Z' || target->process.threads < 2)
+		return 0;
+	err = vmat_source_threads(target, &tids, &count);
+	for (size_t i = 0; !err && i < count && target->process.state == 'Z'; i++) {
+		struct vmat_process process;
+		char path[32];
+		int dir;
+
+		snprintf(path, sizeof(path), "task/%d", (int)tids[i]);
+		dir = vmat_sys_open_at(target->dir, path, O_DIRECTORY);
+		if (dir < 0 || vmat_process_read(&process, stat_flags, dir)) {
+			if (dir >= 0)
+				close(dir);
+			continue;
+		}
+		close(target->memory_dir);
+		target->memory_dir = dir;
+		process.pid = target->process.pid;
+		free(target->process.exe);
+		target->process = process;
+	}
+	return err;
+}
+
 static int open_pid(struct vmat_target **ret, int root, bool is_live, const char *pid,
 		    struct vmat_error *err)
 {
@@ -143,6 +183,11 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 		return vmat_error_set(err, code, "out of memory");
 	if (code == -EINVAL)
 		return vmat_error_set(err, code, "the stat of process %s cannot be read", pid);
+	if (code)
+		return gone(err, pid);
+	code = choose_memory_dir(target, &stat_flags);
+	if (code == -ENOMEM)
+		return vmat_error_set(err, code, "out of memory");
 	if (code)
 		return gone(err, pid);
 	code = check_has_memory(&target->process, stat_flags, err);
@@ -242,19 +287,30 @@ int vmat_target_check(struct vmat_target *target, struct vmat_error *err)
 	return target->ops->check(target, err);
 }
 
+/* Threads are listed below the process; all else is asked where the memory is. */
+static int dir_of(const struct vmat_target *target, const char *name)
+{
+	return strncmp(name, "task/", 5) == 0 ? target->dir : target->memory_dir;
+}
+
 int vmat_source_open_text(struct vmat_target *target, const char *name)
 {
-	return vmat_sys_open_at(target->dir, name, 0);
+	return vmat_sys_open_at(dir_of(target, name), name, 0);
+}
+
+ssize_t vmat_source_read_text(int fd, void *buffer, size_t size)
+{
+	return vmat_sys_read(fd, buffer, size);
 }
 
 int vmat_source_text(struct vmat_target *target, const char *name, struct vmat_buffer *buffer)
 {
-	return vmat_sys_read_file_at(target->dir, name, buffer, TEXT_LIMIT);
+	return vmat_sys_read_file_at(dir_of(target, name), name, buffer, TEXT_LIMIT);
 }
 
 int vmat_source_link(struct vmat_target *target, const char *name, struct vmat_buffer *buffer)
 {
-	return vmat_sys_readlink_at(target->dir, name, buffer);
+	return vmat_sys_readlink_at(dir_of(target, name), name, buffer);
 }
 
 int vmat_source_threads(struct vmat_target *target, pid_t **ret, size_t *ret_count)
@@ -289,6 +345,18 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 			  uint32_t dev_minor, uint64_t inode)
 {
 	return target->ops->open_file(target, path, dev_major, dev_minor, inode);
+}
+
+uint64_t vmat_source_max_map_count(struct vmat_target *target)
+{
+	struct vmat_buffer text = {0};
+	uint64_t count = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+
+	/* Beside the folder of the process, in a record as in /proc. */
+	if (!vmat_sys_read_file_at(target->dir, "../sys/vm/max_map_count", &text, TEXT_LIMIT))
+		vmat_text_decimal(text.data, text.data + text.size, &count);
+	vmat_buffer_deinit(&text);
+	return count;
 }
 
 bool vmat_source_is_live(const struct vmat_target *target)

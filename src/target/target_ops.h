@@ -28,6 +28,7 @@ struct vmat_target {
 	const struct vmat_target_ops *ops;
 	struct vmat_process process;
 	int dir; /* /proc/PID, or the recorded folder of the process */
+	int memory_dir; /* the same, or task/TID of a living thread when the leader has exited */
 
 	/* live.c; -1 when not open, or the -errno of the failed open */
 	int pidfd;

@@ -23,6 +23,9 @@
  */
 int vmat_source_open_text(struct vmat_target *target, const char *name);
 
+/* The next bytes of an opened text: how many, 0 at the end, or -errno. maps and smaps give 4 KiB at most. */
+ssize_t vmat_source_read_text(int fd, void *buffer, size_t size);
+
 /*
  * Reads a whole text into `buffer` (reset first; always ends in a NUL that is not counted), at most
  * 1 MiB. Returns 0 or a negative errno; -EFBIG when it is longer.
@@ -113,6 +116,9 @@ int64_t vmat_source_mapping_page_size(struct vmat_target *target, uint64_t addr)
  */
 int vmat_source_frames(struct vmat_target *target, uint64_t pfn, uint64_t *flags, uint64_t *counts,
 		       size_t count);
+
+/* The limit of regions of a process (/proc/sys/vm/max_map_count), or VMAT_UNKNOWN. */
+uint64_t vmat_source_max_map_count(struct vmat_target *target);
 
 /* Is this target a living process (else a record)? */
 bool vmat_source_is_live(const struct vmat_target *target);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region_pages.c: what the pages of each region add up to, from one scan of the address space.
+ *
+ * A run of the scan may reach over several regions, and regions lie close together: so spans of
+ * neighbouring regions are scanned at once, and runs are cut at the borders of regions. Private file
+ * mappings are scanned with the FILE category, which costs three times as much, and only where copies
+ * are asked for.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "map/map_priv.h"
+
+enum { RUNS = 512 };
+
+#define SPAN_GAP (64ULL << 20) /* a wider hole begins a new span: walking page tables is not free */
+
+#define WANT_PLAIN                                                                                 \
+	(VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_ZERO | VMAT_PAGE_HUGE | VMAT_PAGE_GUARD)
+
+struct pass {
+	struct vmat_map *map;
+	struct vmat_target *target;
+	const struct vmat_map_options *options;
+	size_t region;  /* the first one that the next run can reach */
+	uint32_t known; /* what the source could tell in all calls */
+	uint64_t total; /* bytes of address space to scan, for the progress */
+	uint64_t done;
+};
+
+/* Has the region pages that the kernel shows, below the limit that it can be asked for? */
+static bool is_scanned(const struct vmat_region *region)
+{
+	/* [vvar] is device memory, [vsyscall] lies above what may be asked for; [vdso] has pages. */
+	return region->backing != VMAT_BACKING_KERNEL || strcmp(region->name, "[vdso]") == 0;
+}
+
+/* Can pages of it be private copies of pages of a file? */
+static bool has_copies(const struct vmat_region *region)
+{
+	return !(region->prot & VMAT_PROT_SHARED) &&
+	       (region->backing == VMAT_BACKING_FILE || region->backing == VMAT_BACKING_SHMEM ||
+		region->backing == VMAT_BACKING_MEMFD);
+}
+
+static void add_run(struct vmat_region *region, uint64_t start, uint64_t end, uint32_t flags,
+		    uint32_t known)
+{
+	uint64_t size = end - start;
+
+	if (flags & VMAT_PAGE_GUARD)
+		region->guard += size;
+	if (flags & VMAT_PAGE_SWAPPED)
+		region->swap += size;
+	if (flags & (VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED) && known & VMAT_PAGE_FILE &&
+	    !(flags & (VMAT_PAGE_FILE | VMAT_PAGE_ZERO)) && vmat_is_known(region->copied))
+		region->copied += size;
+	if (!(flags & VMAT_PAGE_PRESENT))
+		return;
+	if (flags & VMAT_PAGE_ZERO) {
+		region->zero += size;
+		return;
+	}
+	if (!vmat_is_known(region->first_present_addr))
+		region->first_present_addr = start;
+	if (region->backing == VMAT_BACKING_HUGETLB) {
+		region->huge += size; /* the kernel does not count it as resident */
+		return;
+	}
+	region->rss += size;
+	if (flags & VMAT_PAGE_HUGE)
+		region->huge += size;
+	/* Without the zero page's flag: anonymous and not only ours is what it looks like. */
+	if (!(known & VMAT_PAGE_ZERO) && !(flags & (VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE)))
+		region->rss_is_upper_bound = true;
+}
+
+/* Cuts a run at the borders of regions. */
+static void distribute(struct pass *pass, const struct vmat_page_run *run, uint32_t known)
+{
+	struct vmat_map *map = pass->map;
+
+	while (pass->region < map->count && map->regions[pass->region].end <= run->start)
+		pass->region++;
+	for (size_t i = pass->region; i < map->count && map->regions[i].start < run->end; i++) {
+		struct vmat_region *region = &map->regions[i];
+		uint64_t start = run->start > region->start ? run->start : region->start;
+		uint64_t end = run->end < region->end ? run->end : region->end;
+
+		if (is_scanned(region))
+			add_run(region, start, end, run->flags, known);
+	}
+}
+
+static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t want)
+{
+	struct vmat_page_run runs[RUNS];
+	uint64_t at = start;
+
+	while (at < end) {
+		uint32_t known = 0;
+		uint64_t from = at;
+		int count = vmat_source_scan(pass->target, &at, end, want, runs, RUNS, &known);
+
+		if (count < 0)
+			return count;
+		for (int i = 0; i < count; i++)
+			distribute(pass, &runs[i], known);
+		pass->known &= known | ~want;
+		if (!(known & VMAT_PAGE_ZERO)) /* then these tell whether it matters */
+			want |= VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE;
+		pass->done += at - from;
+		if (pass->options->progress)
+			pass->options->progress(pass->options->progress_context, pass->done,
+						pass->total);
+	}
+	return 0;
+}
+
+/* What is known of no page at all, and what becomes unknown with a reason. */
+static void set_facts(struct vmat_map *map, uint64_t value, uint32_t want)
+{
+	for (size_t i = 0; i < map->count; i++) {
+		struct vmat_region *region = &map->regions[i];
+
+		region->rss = region->swap = region->huge = value;
+		region->zero = region->guard = value;
+		if (want & VMAT_WANT_COPIED)
+			region->copied = has_copies(region) ? value
+							    : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		region->first_present_addr =
+			value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	}
+}
+
+/* Facts that the source could not tell, and device memory that it does not show. */
+static void mark_unknown(struct pass *pass)
+{
+	for (size_t i = 0; i < pass->map->count; i++) {
+		struct vmat_region *region = &pass->map->regions[i];
+
+		if (!(pass->known & VMAT_PAGE_HUGE))
+			region->huge = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
+		if (!(pass->known & VMAT_PAGE_ZERO))
+			region->zero = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
+		if (region->backing == VMAT_BACKING_DEVICE && region->rss == 0)
+			region->rss = region->huge = region->swap = VMAT_UNKNOWN(VMAT_INVISIBLE);
+	}
+}
+
+static int scan_all(struct pass *pass)
+{
+	const struct vmat_map *map = pass->map;
+	bool wants_copied = pass->options->want & VMAT_WANT_COPIED;
+	size_t last;
+	int err = 0;
+
+	for (size_t first = 0; first < map->count && !err; first = last) {
+		const struct vmat_region *region = &map->regions[first];
+		bool is_dear = wants_copied && has_copies(region);
+
+		last = first + 1;
+		if (!is_scanned(region))
+			continue;
+		while (last < map->count && is_scanned(&map->regions[last]) &&
+		       (wants_copied && has_copies(&map->regions[last])) == is_dear &&
+		       map->regions[last].start - map->regions[last - 1].end < SPAN_GAP)
+			last++;
+		err = scan_span(pass, region->start, map->regions[last - 1].end,
+				WANT_PLAIN | (is_dear ? VMAT_PAGE_FILE : 0));
+	}
+	return err;
+}
+
+int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
+			const struct vmat_map_options *options)
+{
+	struct pass pass = {.map = map, .target = target, .options = options, .known = UINT32_MAX};
+	int err;
+
+	for (size_t i = 0; i < map->count; i++)
+		pass.total += is_scanned(&map->regions[i]) ? vmat_region_size(&map->regions[i]) : 0;
+	set_facts(map, 0, options->want);
+	err = scan_all(&pass);
+	if (!err) {
+		mark_unknown(&pass);
+		return 0;
+	}
+	set_facts(map, VMAT_UNKNOWN(vmat_reason_of_errno(err)), options->want);
+	if (err == -ENOMEM || err == -ESRCH)
+		return err;
+	if (err == -EACCES || err == -EPERM) {
+		struct vmat_error why = {0};
+
+		vmat_target_explain(target, "read pagemap", err, &why);
+		vmat_map_mark_partial(map, "what is resident is not known: %.180s", why.text);
+	} else {
+		vmat_map_mark_partial(map, "what is resident is not known: %s",
+				      err == -ENOENT ? "the record holds no pages"
+						     : "pagemap cannot be read here");
+	}
+	return 0;
+}

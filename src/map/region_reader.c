@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region_reader.c: the list of regions out of maps, or with their facts out of smaps.
+ *
+ * Both texts come in pieces of at most 4 KiB however large the buffer is, and the target may change
+ * between two of them. The kernel guarantees ascending addresses over a change, not a list that ever
+ * was: so the sum of the sizes is compared with the process's own count (statm: size) before and after.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "map/map_priv.h"
+#include "map/maps_text.h"
+
+enum { READ_SIZE = 64 * 1024, TRIES = 3, LINE_MAX_SIZE = 64 * 1024 };
+
+/* One pass over a text: a window that always begins with a whole line. */
+struct reader {
+	struct vmat_map *map;
+	struct vmat_target *target;
+	struct vmat_region *region; /* the one that smaps' lines belong to */
+	size_t hint;
+	uint64_t size; /* of all regions that statm counts */
+	const char *last_name;
+	size_t last_name_size;
+};
+
+void vmat_map_mark_partial(struct vmat_map *map, const char *format, ...)
+{
+	va_list args;
+
+	if (map->is_partial)
+		return;
+	map->is_partial = true;
+	va_start(args, format);
+	vsnprintf(map->partial_why, sizeof(map->partial_why), format, args);
+	va_end(args);
+}
+
+enum vmat_reason vmat_reason_of_errno(int err)
+{
+	switch (err) {
+	case -EACCES:
+	case -EPERM:
+		return VMAT_NOT_PERMITTED;
+	case -ENOENT:
+		return VMAT_NOT_RECORDED;
+	case -ESRCH:
+	case -ESTALE:
+		return VMAT_CHANGED;
+	default:
+		return VMAT_KERNEL_LACKS;
+	}
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+/*
+ * The name, unescaped and shared: the kernel writes a newline as \012 and nothing else. A name that ends in
+ * " (deleted)" is that of a deleted file, unless a file with just that name and inode is there.
+ */
+static const char *intern_name(struct reader *reader, const struct vmat_maps_line *line,
+			       bool *is_deleted)
+{
+	static const char mark[] = " (deleted)";
+	char name[4096 + 64];
+	size_t size = 0;
+
+	*is_deleted = false;
+	for (size_t i = 0; i < line->name_size && size < sizeof(name) - 1; i++) {
+		if (line->name_size - i >= 4 && memcmp(line->name + i, "\\012", 4) == 0) {
+			name[size++] = '\n';
+			i += 3;
+		} else {
+			name[size++] = line->name[i];
+		}
+	}
+	name[size] = '\0';
+	if (size > sizeof(mark) && name[0] == '/' &&
+	    memcmp(name + size - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0) {
+		vmat_autoclose int fd = vmat_source_open_file(reader->target, name, line->dev_major,
+							      line->dev_minor, line->inode);
+
+		*is_deleted = fd < 0;
+		if (*is_deleted)
+			size -= sizeof(mark) - 1;
+	}
+	return vmat_strings_intern(&reader->map->priv->names, name, size);
+}
+
+/* The kinds of names in brackets that the kernel gives. */
+static enum vmat_backing bracket_backing(const char *name)
+{
+	if (starts_with(name, "[heap") || starts_with(name, "[stack") || starts_with(name, "[anon"))
+		return starts_with(name, "[anon_shmem") ? VMAT_BACKING_SHMEM : VMAT_BACKING_ANON;
+	return VMAT_BACKING_KERNEL;
+}
+
+static enum vmat_backing file_backing(struct reader *reader, struct vmat_region *region)
+{
+	const char *name = region->name;
+	uint64_t page_size = 0;
+
+	switch (vmat_source_device(reader->target, region->dev_major, region->dev_minor,
+				   &page_size)) {
+	case VMAT_DEVICE_HUGETLB:
+		if (page_size)
+			region->page_size = page_size;
+		return VMAT_BACKING_HUGETLB;
+	case VMAT_DEVICE_SHMEM:
+		return starts_with(name, "/memfd:") ? VMAT_BACKING_MEMFD : VMAT_BACKING_SHMEM;
+	case VMAT_DEVICE_TMPFS:
+		if (starts_with(name, "/dev/shm/"))
+			return VMAT_BACKING_SHMEM;
+		break;
+	case VMAT_DEVICE_OTHER:
+		/* The device of the kernel's own file systems is not in a record: names must do. */
+		if (region->dev_major == 0 && region->is_deleted &&
+		    !vmat_source_is_live(reader->target)) {
+			if (starts_with(name, "/memfd:"))
+				return VMAT_BACKING_MEMFD;
+			if (starts_with(name, "/SYSV") || strcmp(name, "/dev/zero") == 0)
+				return VMAT_BACKING_SHMEM;
+			if (strcmp(name, "/anon_hugepage") == 0)
+				return VMAT_BACKING_HUGETLB;
+		}
+		break;
+	}
+	if (strcmp(name, "/dev/zero") == 0 && !region->is_deleted)
+		return region->prot & VMAT_PROT_SHARED ? VMAT_BACKING_SHMEM : VMAT_BACKING_ANON;
+	if (starts_with(name, "/dev/") && vmat_source_is_char_device(reader->target, name))
+		return VMAT_BACKING_DEVICE;
+	return VMAT_BACKING_FILE;
+}
+
+static int set_name(struct reader *reader, struct vmat_region *region,
+		    const struct vmat_maps_line *line)
+{
+	const struct vmat_region *before = reader->region;
+
+	if (line->name_size == 0) {
+		region->name = "";
+		region->backing = VMAT_BACKING_ANON;
+		return 0;
+	}
+	/* Neighbours mostly map the same file. */
+	if (before && before->inode == line->inode && line->inode &&
+	    before->dev_major == line->dev_major && before->dev_minor == line->dev_minor &&
+	    reader->last_name_size == line->name_size &&
+	    memcmp(reader->last_name, line->name, line->name_size) == 0) {
+		region->name = before->name;
+		region->is_deleted = before->is_deleted;
+		region->backing = before->backing;
+		region->page_size = before->page_size;
+		return 0;
+	}
+	region->name = intern_name(reader, line, &region->is_deleted);
+	if (!region->name)
+		return -ENOMEM;
+	region->backing = (uint8_t)(region->name[0] == '[' ? bracket_backing(region->name)
+							   : file_backing(reader, region));
+	return 0;
+}
+
+static void set_unknown(struct vmat_region *region)
+{
+	uint64_t *const facts[] = {
+		&region->rss,       &region->swap,      &region->huge,
+		&region->zero,      &region->guard,     &region->first_present_addr,
+		&region->copied,    &region->pss,       &region->uss,
+		&region->dirty,     &region->referenced, &region->anonymous,
+		&region->locked,    &region->thp,       &region->hugetlb,
+		&region->vm_flags,
+	};
+
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
+		*facts[i] = VMAT_UNKNOWN(VMAT_NOT_ASKED);
+}
+
+static struct vmat_region *append_region(struct vmat_map *map)
+{
+	if (map->count == map->priv->capacity) {
+		size_t capacity = map->priv->capacity ? 2 * map->priv->capacity : 256;
+		struct vmat_region *more = realloc(map->regions, capacity * sizeof(*more));
+
+		if (!more)
+			return NULL;
+		map->regions = more;
+		map->priv->capacity = capacity;
+	}
+	return &map->regions[map->count++];
+}
+
+static int add_region(struct reader *reader, const struct vmat_maps_line *line, bool from_smaps)
+{
+	struct vmat_map *map = reader->map;
+	struct vmat_region *region;
+	int err;
+
+	/* Ascending and without overlap: the kernel promises it, a record may not keep it. */
+	if (map->count && line->start < map->regions[map->count - 1].end)
+		return -EINVAL;
+	region = append_region(map);
+	if (!region)
+		return -ENOMEM;
+	reader->region = map->count > 1 ? region - 1 : NULL;
+	*region = (struct vmat_region){
+		.start = line->start,
+		.end = line->end,
+		.offset = line->offset,
+		.inode = line->inode,
+		.dev_major = line->dev_major,
+		.dev_minor = line->dev_minor,
+		.prot = line->prot,
+		.page_size = map->base_page_size,
+	};
+	set_unknown(region);
+	err = set_name(reader, region, line);
+	if (err)
+		return err;
+	if (from_smaps)
+		vmat_smaps_region_begin(region);
+	reader->region = region;
+	reader->hint = 0;
+	reader->last_name = line->name;
+	reader->last_name_size = line->name_size;
+	if (strcmp(region->name, "[vsyscall]") != 0) /* no region of the process: statm leaves it out */
+		reader->size += line->end - line->start;
+	return 0;
+}
+
+static int add_line(struct reader *reader, const char *c, const char *end, bool from_smaps)
+{
+	struct vmat_maps_line line;
+	int err;
+
+	if (from_smaps && c < end && *c >= 'A' && *c <= 'Z') {
+		if (reader->region)
+			vmat_smaps_line_parse(reader->region, &reader->hint, c, end);
+		return 0;
+	}
+	err = vmat_maps_line_parse(&line, c, end);
+	if (!err)
+		err = add_region(reader, &line, from_smaps);
+	return err;
+}
+
+/* All whole lines of the window. Returns how many bytes they were, or -errno. */
+static ssize_t add_lines(struct reader *reader, const char *window, size_t size, bool from_smaps)
+{
+	const char *c = window, *end = window + size;
+
+	reader->last_name_size = 0; /* it lay in the window, which has moved */
+	while (c < end) {
+		const char *newline = memchr(c, '\n', (size_t)(end - c));
+		int err;
+
+		if (!newline)
+			break;
+		err = add_line(reader, c, newline, from_smaps);
+		if (err)
+			return err;
+		c = newline + 1;
+	}
+	return c - window;
+}
+
+static int read_text(struct reader *reader, int fd, bool from_smaps)
+{
+	vmat_autofree char *window = malloc(READ_SIZE + LINE_MAX_SIZE);
+	size_t kept = 0;
+
+	if (!window)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t used, got = vmat_source_read_text(fd, window + kept, READ_SIZE);
+
+		if (got < 0)
+			return (int)got;
+		if (got == 0)
+			return kept ? -EINVAL : 0;
+		kept += (size_t)got;
+		used = add_lines(reader, window, kept, from_smaps);
+		if (used < 0)
+			return (int)used;
+		kept -= (size_t)used;
+		if (kept > LINE_MAX_SIZE)
+			return -EINVAL;
+		memmove(window, window + used, kept);
+	}
+}
+
+/* statm: size, in bytes. Unknown when it cannot be read. */
+static uint64_t statm_size(struct vmat_target *target, uint64_t page_size)
+{
+	struct vmat_buffer text = {0};
+	uint64_t pages = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+
+	if (!vmat_source_text(target, "statm", &text))
+		vmat_text_decimal(text.data, text.data + text.size, &pages);
+	vmat_buffer_deinit(&text);
+	return vmat_is_known(pages) ? pages * page_size : pages;
+}
+
+static int read_once(struct vmat_map *map, struct vmat_target *target, bool from_smaps,
+		     uint64_t *size)
+{
+	vmat_autoclose int fd = vmat_source_open_text(target, from_smaps ? "smaps" : "maps");
+	struct reader reader = {.map = map, .target = target};
+	int err;
+
+	if (fd < 0)
+		return fd;
+	map->count = 0;
+	err = read_text(&reader, fd, from_smaps);
+	*size = reader.size;
+	return err;
+}
+
+int vmat_map_read_regions(struct vmat_map *map, struct vmat_target *target, bool from_smaps)
+{
+	for (int try = 0; try < TRIES; try++) {
+		uint64_t before = statm_size(target, map->base_page_size), size = 0, after;
+		int err = read_once(map, target, from_smaps, &size);
+
+		if (err)
+			return err;
+		after = statm_size(target, map->base_page_size);
+		if (map->count == 0 && !vmat_is_known(after))
+			return -ESRCH;
+		if (size == before && size == after)
+			return 0;
+		if (!vmat_is_known(before) && !vmat_source_is_live(target))
+			return 0; /* a record without statm: nothing to compare with */
+	}
+	vmat_map_mark_partial(map, "the target mapped or unmapped memory while its map was read, %d "
+				   "times in a row: regions may be missing or counted twice", TRIES);
+	return map->count ? 0 : -ESRCH;
+}
