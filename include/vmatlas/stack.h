@@ -22,6 +22,7 @@ enum vmat_stack_kind {
 	VMAT_STACK_THREAD,  /* mapped by glibc */
 	VMAT_STACK_USER,    /* supplied by the program (pthread_attr_setstack) */
 	VMAT_STACK_CACHED,  /* of a thread that has exited; glibc keeps it for the next one */
+	VMAT_STACK_EXITED,  /* of a thread that has exited and that nobody has joined yet */
 	VMAT_STACK_GUESSED, /* no list: the region around the stack pointer */
 };
 
@@ -34,34 +35,40 @@ enum vmat_guard_kind {
 };
 
 struct vmat_stack {
-	uint64_t tid;  /* VMAT_UNKNOWN(VMAT_NOT_APPLICABLE) for a cached stack */
-	char name[64]; /* task comm; "" for a cached stack */
-	char state;    /* 'R', 'S', 'D', ...; 0 for a cached stack */
+	uint64_t tid;  /* VMAT_UNKNOWN(VMAT_NOT_APPLICABLE) for a cached or exited one */
+	char name[64]; /* task comm; "" for a cached or exited one */
+	char state;    /* 'R', 'S', 'D', ...; 0 for a cached or exited one */
 	enum vmat_stack_kind kind;
 	enum vmat_guard_kind guard_kind;
 	uint64_t guard; /* bytes of guard at `begin`; glibc struct pthread: guardsize */
-	uint64_t begin; /* lowest address of the reservation, guard included */
+	uint64_t
+		begin; /* lowest address of the reservation, guard included; unknown: no place found,
+			   and all that follows from it is unknown for the same reason */
 	uint64_t end;
-	uint64_t size;  /* end - begin */
-	uint64_t gap;   /* begin of the next stack (by address) minus this end; unknown for the last */
+	uint64_t size; /* end - begin */
+	/* begin of the next stack (by address) minus this end; unknown for the last, and for one that
+	   lies inside another or holds one */
+	uint64_t gap;
 	uint64_t gap_holes; /* bytes of the gap that are not mapped */
-	const char *gap_what; /* what lies in the gap, for people: "libc.so.6 and 3 more, 2.1M" or "" */
-	uint64_t sp;         /* stack pointer, when the thread is blocked */
-	uint64_t used;       /* end - sp */
-	uint64_t resident;   /* present pages between begin + guard and end */
-	uint64_t high_water; /* end - lowest present page: the deepest it has ever been, in pages */
+	const char *
+		gap_what; /* what lies in the gap, for people: "libc.so.6 and 3 more, 2.1M" or "" */
+	uint64_t sp;      /* stack pointer, when the thread is blocked */
+	uint64_t used;    /* end - sp */
+	uint64_t resident; /* present pages between begin + guard and end */
+	/* end - lowest page in use, present or swapped: the deepest it has ever been, in pages */
+	uint64_t high_water;
 	uint64_t thread_addr; /* struct pthread (the thread's own descriptor) */
-	size_t region; /* region of the map that holds end - 1; map->count if none */
+	size_t region;        /* region of the map that holds end - 1; map->count if none */
 	const char *why;
 };
 
 struct vmat_stacks {
 	struct vmat_stack *stacks; /* ascending by begin; those without a known place last */
 	size_t count;
-	size_t threads;        /* how many of them belong to a thread that lives */
+	size_t threads; /* how many of them belong to a thread that lives */
 	bool is_partial;
 	char partial_why[252];
-	const char *method;    /* how they were found, for people */
+	const char *method;      /* how they were found, for people */
 	uint64_t rtld_data_addr; /* _rtld_global in the target; 0 when there are no lists */
 	struct vmat_stacks_priv *priv;
 };
