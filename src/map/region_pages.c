@@ -8,9 +8,9 @@
  * are asked for.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "map/map_priv.h"
+#include "map/page_flags.h"
 
 enum { RUNS = 512 };
 
@@ -28,21 +28,6 @@ struct pass {
 	uint64_t total; /* bytes of address space to scan, for the progress */
 	uint64_t done;
 };
-
-/* Has the region pages that the kernel shows, below the limit that it can be asked for? */
-static bool is_scanned(const struct vmat_region *region)
-{
-	/* [vvar] is device memory, [vsyscall] lies above what may be asked for; [vdso] has pages. */
-	return region->backing != VMAT_BACKING_KERNEL || strcmp(region->name, "[vdso]") == 0;
-}
-
-/* Can pages of it be private copies of pages of a file? */
-static bool has_copies(const struct vmat_region *region)
-{
-	return !(region->prot & VMAT_PROT_SHARED) &&
-	       (region->backing == VMAT_BACKING_FILE || region->backing == VMAT_BACKING_SHMEM ||
-		region->backing == VMAT_BACKING_MEMFD);
-}
 
 static void add_run(struct vmat_region *region, uint64_t start, uint64_t end, uint32_t flags,
 		    uint32_t known)
@@ -88,7 +73,7 @@ static void distribute(struct pass *pass, const struct vmat_page_run *run, uint3
 		uint64_t start = run->start > region->start ? run->start : region->start;
 		uint64_t end = run->end < region->end ? run->end : region->end;
 
-		if (is_scanned(region))
+		if (vmat_region_has_pages(region))
 			add_run(region, start, end, run->flags, known);
 	}
 }
@@ -127,7 +112,7 @@ static void set_facts(struct vmat_map *map, uint64_t value, uint32_t want)
 		region->rss = region->swap = region->huge = value;
 		region->zero = region->guard = value;
 		if (want & VMAT_WANT_COPIED)
-			region->copied = has_copies(region) ? value
+			region->copied = vmat_region_has_copies(region) ? value
 							    : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		region->first_present_addr =
 			value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
@@ -158,13 +143,13 @@ static int scan_all(struct pass *pass)
 
 	for (size_t first = 0; first < map->count && !err; first = last) {
 		const struct vmat_region *region = &map->regions[first];
-		bool is_dear = wants_copied && has_copies(region);
+		bool is_dear = wants_copied && vmat_region_has_copies(region);
 
 		last = first + 1;
-		if (!is_scanned(region))
+		if (!vmat_region_has_pages(region))
 			continue;
-		while (last < map->count && is_scanned(&map->regions[last]) &&
-		       (wants_copied && has_copies(&map->regions[last])) == is_dear &&
+		while (last < map->count && vmat_region_has_pages(&map->regions[last]) &&
+		       (wants_copied && vmat_region_has_copies(&map->regions[last])) == is_dear &&
 		       map->regions[last].start - map->regions[last - 1].end < SPAN_GAP)
 			last++;
 		err = scan_span(pass, region->start, map->regions[last - 1].end,
@@ -180,7 +165,7 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 	int err;
 
 	for (size_t i = 0; i < map->count; i++)
-		pass.total += is_scanned(&map->regions[i]) ? vmat_region_size(&map->regions[i]) : 0;
+		pass.total += vmat_region_has_pages(&map->regions[i]) ? vmat_region_size(&map->regions[i]) : 0;
 	set_facts(map, 0, options->want);
 	err = scan_all(&pass);
 	if (!err) {

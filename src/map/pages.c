@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pages.c: runs of equal pages of a range, with their frames where these may be seen.
+ *
+ * Without frames a run comes straight from the scan. With frames each present page is looked up in
+ * pagemap, and its folio in kpageflags: then runs split where the size of the folio, or, when asked
+ * for, the kernel's flags and map counts differ.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "map/map_priv.h"
+#include "map/page_flags.h"
+
+enum {
+	PAGE_SIZE = 4096,
+	RUNS = 256,
+	FRAMES = 512, /* entries at once; also the pages of the largest folio that is no hugetlb */
+};
+
+struct pages_reader {
+	struct vmat_pages *pages;
+	struct vmat_target *target;
+	const struct vmat_map *map;
+	uint32_t options;
+	uint32_t want;
+	uint32_t known;
+	size_t region;
+	size_t capacity;
+	uint64_t last_pfn; /* of the last page of the last run */
+	uint64_t block;    /* first frame of the block of flags that is held; or unknown */
+	uint64_t flags[FRAMES];
+};
+
+struct vmat_pages *vmat_pages_free(struct vmat_pages *pages)
+{
+	if (pages)
+		free(pages->runs);
+	free(pages);
+	return NULL;
+}
+
+static void cleanup_pages(struct vmat_pages **pages)
+{
+	vmat_pages_free(*pages);
+}
+
+static void mark_partial(struct vmat_pages *pages, const char *why)
+{
+	if (!pages->is_partial)
+		snprintf(pages->partial_why, sizeof(pages->partial_why), "%s", why);
+	pages->is_partial = true;
+}
+
+static bool is_same(const struct vmat_pages_run *a, const struct vmat_pages_run *b)
+{
+	return a->end == b->start && a->region == b->region && a->flags == b->flags &&
+	       a->page_size == b->page_size && a->known == b->known &&
+	       a->is_invisible == b->is_invisible && a->kpageflags == b->kpageflags &&
+	       a->mapcount == b->mapcount && vmat_is_known(a->pfn) == vmat_is_known(b->pfn);
+}
+
+static int add(struct pages_reader *reader, const struct vmat_pages_run *run)
+{
+	struct vmat_pages *pages = reader->pages;
+	struct vmat_pages_run *last = pages->count ? &pages->runs[pages->count - 1] : NULL;
+	uint64_t count = (run->end - run->start) / PAGE_SIZE;
+
+	if (last && is_same(last, run)) {
+		if (vmat_is_known(run->pfn) && run->pfn != reader->last_pfn + 1)
+			last->pfn_runs++;
+		last->end = run->end;
+	} else {
+		if (pages->count == reader->capacity) {
+			size_t capacity = reader->capacity ? 2 * reader->capacity : 64;
+			struct vmat_pages_run *more =
+				realloc(pages->runs, capacity * sizeof(*more));
+
+			if (!more)
+				return -ENOMEM;
+			pages->runs = more;
+			reader->capacity = capacity;
+		}
+		pages->runs[pages->count++] = *run;
+	}
+	reader->last_pfn = vmat_is_known(run->pfn) ? run->pfn + count - 1 : 0;
+	return 0;
+}
+
+/* A run with all that the region alone says. */
+static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t start, uint64_t end,
+				     uint32_t flags)
+{
+	const struct vmat_region *region = &reader->map->regions[reader->region];
+	bool has_frames = reader->options & (VMAT_PAGES_FRAMES | VMAT_PAGES_KPAGEFLAGS);
+	uint64_t no_frame = VMAT_UNKNOWN(!has_frames ? VMAT_NOT_ASKED
+					 : flags & VMAT_PAGE_PRESENT ? VMAT_NOT_PERMITTED
+								     : VMAT_NOT_APPLICABLE);
+	struct vmat_pages_run run = {
+		.start = start,
+		.end = end,
+		.page_size = region->page_size,
+		.flags = flags,
+		.known = reader->known,
+		.region = reader->region,
+		.pfn = no_frame,
+		.pfn_runs = no_frame,
+		.kpageflags = no_frame,
+		.mapcount = no_frame,
+	};
+
+	if (flags & VMAT_PAGE_HUGE && region->backing != VMAT_BACKING_HUGETLB)
+		run.page_size = VMAT_PMD_SIZE;
+	run.is_copied = vmat_region_has_copies(region) && reader->known & VMAT_PAGE_FILE &&
+			flags & (VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED) &&
+			!(flags & (VMAT_PAGE_FILE | VMAT_PAGE_ZERO));
+	return run;
+}
+
+/* The size of the folio that the frame belongs to: its head, and how many tails follow. */
+static uint64_t folio_size(struct pages_reader *reader, uint64_t pfn)
+{
+	const uint64_t head = 1ULL << VMAT_KPF_COMPOUND_HEAD, tail = 1ULL << VMAT_KPF_COMPOUND_TAIL;
+	uint64_t block = pfn & ~(uint64_t)(FRAMES - 1);
+	size_t first = (size_t)(pfn - block), last = first + 1;
+
+	if (reader->block != block) {
+		reader->block = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+		if (vmat_source_frames(reader->target, block, reader->flags, NULL, FRAMES))
+			return 0;
+		reader->block = block;
+	}
+	if (!(reader->flags[first] & (head | tail)))
+		return PAGE_SIZE;
+	/* Folios are aligned to their size, so a head lies in the same block. */
+	while (first > 0 && !(reader->flags[first] & head))
+		first--;
+	while (last < FRAMES && reader->flags[last] & tail)
+		last++;
+	return (last - first) * PAGE_SIZE;
+}
+
+/* One present page with its frame. */
+static int add_frame(struct pages_reader *reader, uint64_t addr, uint32_t flags, uint64_t entry)
+{
+	struct vmat_pages_run run = new_run(reader, addr, addr + PAGE_SIZE, flags);
+	uint64_t pfn = entry & ((1ULL << 55) - 1), size;
+
+	if (pfn) {
+		run.pfn = pfn;
+		run.pfn_runs = 1;
+		size = folio_size(reader, pfn);
+		if (size && !(flags & VMAT_PAGE_HUGE) &&
+		    reader->map->regions[reader->region].backing != VMAT_BACKING_HUGETLB)
+			run.page_size = size;
+		if (reader->options & VMAT_PAGES_KPAGEFLAGS &&
+		    vmat_source_frames(reader->target, pfn, &run.kpageflags, &run.mapcount, 1))
+			run.kpageflags = run.mapcount = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+	}
+	return add(reader, &run);
+}
+
+static int add_with_frames(struct pages_reader *reader, uint64_t start, uint64_t end, uint32_t flags)
+{
+	uint64_t entries[FRAMES];
+
+	while (start < end) {
+		size_t count = (size_t)((end - start) / PAGE_SIZE);
+		int got = vmat_source_pagemap(reader->target, start, entries,
+					      count < FRAMES ? count : FRAMES);
+
+		if (got < 0)
+			return got;
+		for (int i = 0; i < got; i++, start += PAGE_SIZE) {
+			int err = add_frame(reader, start, flags, entries[i]);
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static int add_run(struct pages_reader *reader, uint64_t start, uint64_t end, uint32_t flags)
+{
+	struct vmat_pages_run run;
+
+	if (start >= end)
+		return 0;
+	if (flags & VMAT_PAGE_PRESENT &&
+	    reader->options & (VMAT_PAGES_FRAMES | VMAT_PAGES_KPAGEFLAGS)) {
+		int err = add_with_frames(reader, start, end, flags);
+
+		if (err != -ENOENT && err != -EOPNOTSUPP)
+			return err;
+	}
+	run = new_run(reader, start, end, flags);
+	return add(reader, &run);
+}
+
+static int read_region(struct pages_reader *reader, uint64_t start, uint64_t end)
+{
+	const struct vmat_region *region = &reader->map->regions[reader->region];
+	struct vmat_page_run runs[RUNS];
+	uint64_t at = start, done = start;
+	bool is_empty = true;
+
+	if (!vmat_region_has_pages(region)) {
+		struct vmat_pages_run run = new_run(reader, start, end, 0);
+
+		run.is_invisible = true;
+		return add(reader, &run);
+	}
+	while (at < end) {
+		int err = 0, count = vmat_source_scan(reader->target, &at, end, reader->want, runs,
+						      RUNS, &reader->known);
+
+		if (count < 0)
+			return count;
+		for (int i = 0; i < count && !err; i++) {
+			err = add_run(reader, done, runs[i].start, 0);
+			if (!err)
+				err = add_run(reader, runs[i].start, runs[i].end, runs[i].flags);
+			done = runs[i].end;
+			is_empty = false;
+		}
+		if (err)
+			return err;
+	}
+	if (region->backing == VMAT_BACKING_DEVICE && is_empty) {
+		struct vmat_pages_run run = new_run(reader, start, end, 0);
+
+		run.is_invisible = true;
+		return add(reader, &run);
+	}
+	return add_run(reader, done, end, 0);
+}
+
+static int explain_pages(struct vmat_target *target, int code, struct vmat_error *err)
+{
+	switch (code) {
+	case -EACCES:
+	case -EPERM:
+		return vmat_target_explain(target, "read pagemap", code, err);
+	case -ESRCH:
+		return vmat_error_set(err, code, "process %d has ended",
+				      (int)vmat_target_process(target)->pid);
+	case -ENOENT:
+		return vmat_error_set(err, code, "the record holds no pages");
+	case -EOPNOTSUPP:
+		return vmat_error_set(err, code, "pagemap is not there, or turned off by VMAT_WITHOUT");
+	default:
+		return vmat_error_set(err, code, "pagemap cannot be read: %s",
+				      strerrordesc_np(-code));
+	}
+}
+
+int vmat_pages_read(struct vmat_pages **ret, struct vmat_target *target, const struct vmat_map *map,
+		    uint64_t start, uint64_t end, uint32_t options, struct vmat_error *err)
+{
+	vmat_cleanup(cleanup_pages) struct vmat_pages *pages = calloc(1, sizeof(*pages));
+	vmat_autofree struct pages_reader *reader = calloc(1, sizeof(*reader));
+	int code = 0;
+
+	if (!pages || !reader)
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	if (start >= end || (start | end) & (PAGE_SIZE - 1))
+		return vmat_error_set(err, -EINVAL, "a range of pages begins and ends at a page");
+	*reader = (struct pages_reader){.pages = pages, .target = target, .map = map};
+	reader->options = options;
+	reader->block = VMAT_UNKNOWN(VMAT_NOT_ASKED);
+	reader->want = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_FILE | VMAT_PAGE_ZERO |
+		       VMAT_PAGE_HUGE | VMAT_PAGE_GUARD;
+	if (options & VMAT_PAGES_EXCLUSIVE)
+		reader->want |= VMAT_PAGE_EXCLUSIVE;
+	for (size_t i = vmat_map_find(map, start); i < map->count && !code; i++) {
+		const struct vmat_region *region = &map->regions[i];
+
+		if (region->start >= end)
+			break;
+		reader->region = i;
+		code = read_region(reader, region->start > start ? region->start : start,
+				   region->end < end ? region->end : end);
+	}
+	if (code == -ESRCH && pages->count) {
+		mark_partial(pages, "the process ended while its pages were read");
+		code = 0;
+	}
+	if (code)
+		return explain_pages(target, code, err);
+	if (map->is_partial)
+		mark_partial(pages, map->partial_why);
+	*ret = vmat_take_ptr(&pages);
+	return 0;
+}
