@@ -74,7 +74,7 @@ struct vmat_atlas {
 	struct vmat_stacks *stacks; /* NULL when they could not be read */
 	struct vmat_owner *owners;  /* map->count of them; NULL without VMAT_ATLAS_OWNERS */
 	bool is_partial;            /* here or in the map or the stacks */
-	char partial_why[252];
+	char partial_why[508];
 	struct vmat_atlas_priv *priv;
 };
 

@@ -120,7 +120,7 @@ struct vmat_map {
 	uint32_t want;            /* what was asked for */
 	uint64_t base_page_size;
 	bool is_partial;          /* something changed or was refused while reading */
-	char partial_why[252];    /* why, when it is partial; "" else */
+	char partial_why[508];    /* why, when it is partial; "" else */
 	struct vmat_map_priv *priv;
 };
 

@@ -41,7 +41,7 @@ struct vmat_pages {
 	struct vmat_pages_run *runs;
 	size_t count;
 	bool is_partial;
-	char partial_why[252];
+	char partial_why[508];
 };
 
 /*
@@ -73,7 +73,7 @@ struct vmat_cow {
 	struct vmat_cow_region *regions; /* private regions that hold at least one such page */
 	size_t count;
 	bool is_partial;
-	char partial_why[252];
+	char partial_why[508];
 };
 
 /* Errors, needs: as vmat_pages_read, no root. Cost: 95 ns per present page of private mappings. */

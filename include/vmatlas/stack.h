@@ -67,7 +67,7 @@ struct vmat_stacks {
 	size_t count;
 	size_t threads; /* how many of them belong to a thread that lives */
 	bool is_partial;
-	char partial_why[252];
+	char partial_why[508];
 	const char *method;      /* how they were found, for people */
 	uint64_t rtld_data_addr; /* _rtld_global in the target; 0 when there are no lists */
 	struct vmat_stacks_priv *priv;

@@ -59,7 +59,7 @@ static int check_end(struct vmat_map *map, struct vmat_target *target)
 	if (code == -ENOMEM)
 		return code;
 	if (code)
-		vmat_map_mark_partial(map, "%.200s", why.text);
+		vmat_map_mark_partial(map, "%s", why.text);
 	return 0;
 }
 

@@ -179,7 +179,7 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 		struct vmat_error why = {0};
 
 		vmat_target_explain(target, "read pagemap", err, &why);
-		vmat_map_mark_partial(map, "what is resident is not known: %.180s", why.text);
+		vmat_map_mark_partial(map, "what is resident is not known: %.450s", why.text);
 	} else {
 		vmat_map_mark_partial(map, "what is resident is not known: %s",
 				      err == -ENOENT ? "the record holds no pages"
