@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What the documents say of the house is there: links, make targets, scripts, layers; and install-deps knows its groups."""
+import os
 import pathlib
 import re
 
-from _trees import SCRIPTS, expect, run, tap
+from _trees import SCRIPTS, expect, make_tree, run, tap
 
 ROOT = pathlib.Path(tap.SRC)
 t = tap.Tap()
@@ -26,6 +27,10 @@ usage = re.findall(r"^#   make ([a-z]+)", (ROOT / "Makefile").read_text(), re.M)
 t.is_(sorted(set(usage) - targets), [], "the head of Makefile names targets that are there")
 
 expect(t, run(SCRIPTS / "install-deps", "--check", "build"), 0, "", "install-deps finds what this build was made with")
+empty = {"PATH": str(make_tree({"dpkg-query": "#!/bin/sh\nexit 1\n"})) + ":" + os.environ["PATH"]}
+os.chmod(pathlib.Path(empty["PATH"].split(":")[0]) / "dpkg-query", 0o755)
+expect(t, run(SCRIPTS / "install-deps", "--check", "build", env=empty), 1, "not installed: gcc libc6-dev meson",
+       "install-deps says what is missing where nothing is there")
 expect(t, run(SCRIPTS / "install-deps", "nonsense"), 2, "no group is named 'nonsense'", "install-deps refuses an unknown group")
 expect(t, run(SCRIPTS / "install-deps"), 2, "install-deps [--check] GROUP", "install-deps without a group says how to use it")
 t.done()
