@@ -90,6 +90,31 @@ int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part)
 	return 0;
 }
 
+int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_part part)
+{
+	const struct vmat_map *map = atlas->map;
+	size_t i = vmat_map_find(map, addr);
+
+	if (i == map->count || map->regions[i].start > addr || vmat_atlas_is_set(atlas, i) ||
+	    map->regions[i].backing != VMAT_BACKING_ANON)
+		return 0;
+	part.start = map->regions[i].start;
+	part.end = map->regions[i].end;
+	for (size_t k = 0; k < atlas->priv->claims_count; k++) {
+		const struct vmat_claim *claim = &atlas->priv->claims[k];
+
+		if (claim->region != i)
+			continue;
+		if (claim->part.start <= addr && addr < claim->part.end)
+			return 0;
+		if (claim->part.end <= addr && claim->part.end > part.start)
+			part.start = claim->part.end;
+		if (claim->part.start > addr && claim->part.start < part.end)
+			part.end = claim->part.start;
+	}
+	return vmat_atlas_claim(atlas, &part);
+}
+
 bool vmat_atlas_read_words(struct vmat_atlas *atlas, uint64_t addr, uint64_t *words, size_t count)
 {
 	unsigned char bytes[16 * 8];
@@ -273,6 +298,8 @@ static int read_owners(struct vmat_atlas *atlas, struct vmat_target *target)
 		err = vmat_atlas_add_stacks(atlas);
 	if (!err)
 		err = vmat_atlas_add_malloc(atlas);
+	if (!err)
+		err = vmat_atlas_add_tls(atlas);
 	if (!err)
 		err = vmat_atlas_add_loader(atlas);
 	if (!err)

@@ -18,25 +18,19 @@ int vmat_atlas_add_loader(struct vmat_atlas *atlas)
 	    !vmat_atlas_read_words(atlas, atlas->stacks->rtld_data_addr, &addr, 1))
 		return 0;
 	for (int n = 0; n < LINK_MAPS_MAX && addr; n++) {
-		const struct vmat_region *region = vmat_map_at(atlas->map, addr);
 		int err;
 
-		if (!region || !vmat_atlas_read_words(atlas, addr, words, WORDS) ||
-		    words[PREVIOUS] != previous)
+		if (!vmat_atlas_read_words(atlas, addr, words, WORDS) || words[PREVIOUS] != previous)
 			return 0;
-		if (region->backing == VMAT_BACKING_ANON && region->name[0] == '\0') {
-			err = vmat_atlas_claim(atlas, &(struct vmat_part){
-							      .start = region->start,
-							      .end = region->end,
-							      .kind = VMAT_KIND_DATA,
-							      .owner = "dynamic loader",
-							      .why = "its link_map structures lie here",
-							      .tid = VMAT_UNKNOWN(
-								      VMAT_NOT_APPLICABLE),
-						      });
-			if (err)
-				return err;
-		}
+		err = vmat_atlas_claim_rest(atlas, addr,
+					    (struct vmat_part){
+						    .kind = VMAT_KIND_DATA,
+						    .owner = "dynamic loader",
+						    .why = "its link_map structures lie here",
+						    .tid = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE),
+					    });
+		if (err)
+			return err;
 		previous = addr;
 		addr = words[NEXT];
 	}

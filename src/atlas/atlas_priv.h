@@ -45,11 +45,20 @@ static inline bool vmat_atlas_is_set(const struct vmat_atlas *atlas, size_t regi
 /* Claims [start, end) of one or more regions, those that are not set as a whole. */
 int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part);
 
+/*
+ * Claims, around `addr`, what no other claim has of the region that holds it: for evidence that speaks of
+ * one address where the kernel may have merged neighbours. `part` gives kind, owner, why and tid.
+ */
+int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_part part);
+
 /* What the kernel and the files say: by name, backing and ELF headers. */
 int vmat_atlas_add_files(struct vmat_atlas *atlas);
 
-/* Stacks and guards of threads, and the main thread's TLS. */
+/* Stacks and guards of threads. */
 int vmat_atlas_add_stacks(struct vmat_atlas *atlas);
+
+/* The main thread's TLS. */
+int vmat_atlas_add_tls(struct vmat_atlas *atlas);
 
 /* Heaps of thread arenas and blocks that malloc mapped, by their own headers. */
 int vmat_atlas_add_malloc(struct vmat_atlas *atlas);

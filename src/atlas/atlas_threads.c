@@ -63,26 +63,6 @@ static int claim_main_stack(struct vmat_atlas *atlas)
 	return 0;
 }
 
-/* The main thread's descriptor lies in a mapping of its own, made by the loader. */
-static int claim_main_tls(struct vmat_atlas *atlas, const struct vmat_stack *stack)
-{
-	const struct vmat_region *region;
-
-	if (!vmat_is_known(stack->thread_addr) || !stack->thread_addr)
-		return 0;
-	region = vmat_map_at(atlas->map, stack->thread_addr);
-	if (!region || region->backing != VMAT_BACKING_ANON)
-		return 0;
-	return vmat_atlas_claim(atlas, &(struct vmat_part){
-					       .start = region->start,
-					       .end = region->end,
-					       .kind = VMAT_KIND_TLS,
-					       .owner = owner_of(atlas, stack),
-					       .why = "its struct pthread lies here",
-					       .tid = stack->tid,
-				       });
-}
-
 int vmat_atlas_add_stacks(struct vmat_atlas *atlas)
 {
 	const struct vmat_stacks *stacks = atlas->stacks;
@@ -95,10 +75,30 @@ int vmat_atlas_add_stacks(struct vmat_atlas *atlas)
 		if (!vmat_is_known(stack->begin) || !vmat_is_known(stack->end))
 			continue;
 		err = claim_stack(atlas, stack);
-		if (!err && stack->kind == VMAT_STACK_MAIN) {
+		if (stack->kind == VMAT_STACK_MAIN)
 			has_main = true;
-			err = claim_main_tls(atlas, stack);
-		}
 	}
 	return err || has_main ? err : claim_main_stack(atlas);
+}
+
+/* The main thread's descriptor lies in a mapping of the loader's, which the kernel may have merged. */
+int vmat_atlas_add_tls(struct vmat_atlas *atlas)
+{
+	const struct vmat_stacks *stacks = atlas->stacks;
+
+	for (size_t i = 0; stacks && i < stacks->count; i++) {
+		const struct vmat_stack *stack = &stacks->stacks[i];
+
+		if (stack->kind != VMAT_STACK_MAIN || !vmat_is_known(stack->thread_addr) ||
+		    !stack->thread_addr)
+			continue;
+		return vmat_atlas_claim_rest(atlas, stack->thread_addr,
+					     (struct vmat_part){
+						     .kind = VMAT_KIND_TLS,
+						     .owner = owner_of(atlas, stack),
+						     .why = "its struct pthread lies here",
+						     .tid = stack->tid,
+					     });
+	}
+	return 0;
 }
