@@ -27,7 +27,6 @@ struct vmat_text_options {
 	bool has_colour;
 	bool no_headings;
 	bool no_children;    /* do not show the rows that belong to a row */
-	bool is_tree;        /* the first column is headed by branches */
 	size_t width;        /* of the terminal, for vmat_write_screen */
 	size_t children_max; /* of one row; 0: all */
 };

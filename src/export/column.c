@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Choosing columns, reading cells and sorting rows: see vmatlas/column.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

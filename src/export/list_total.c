@@ -51,13 +51,30 @@ static const uint16_t fields[] = {
 	[USS] = offsetof(struct vmat_total, uss),
 };
 
-/* A sum is unknown as soon as one part of it is. */
+/* What a sum of nothing is: it takes the first part that applies. */
+#define NOTHING VMAT_UNKNOWN(VMAT_NOT_APPLICABLE)
+
+/* A sum is unknown as soon as one part of it is; parts that do not apply add nothing. */
 static void add(uint64_t *sum, uint64_t part)
 {
-	if (!vmat_is_known(*sum))
+	if (part == NOTHING)
 		return;
-	*sum = vmat_is_known(part) ? *sum + part : part;
+	if (*sum == NOTHING || !vmat_is_known(part))
+		*sum = part;
+	else if (vmat_is_known(*sum))
+		*sum += part;
 }
+
+static const struct vmat_total no_total = {
+	.kind = VMAT_KIND_COUNT,
+	.count = NOTHING,
+	.size = NOTHING,
+	.rss = NOTHING,
+	.pss = NOTHING,
+	.uss = NOTHING,
+	.swap = NOTHING,
+	.copied = NOTHING,
+};
 
 static void add_total(struct vmat_total *sum, const struct vmat_total *part)
 {
@@ -87,7 +104,7 @@ void vmat_totals_view_init(struct vmat_totals_view *ret, const struct vmat_atlas
 	if (!has_sum)
 		return;
 	ret->has_sum = true;
-	ret->totals[ret->count] = (struct vmat_total){ .kind = VMAT_KIND_COUNT };
+	ret->totals[ret->count] = no_total;
 	for (size_t i = 0; i < ret->count; i++)
 		add_total(&ret->totals[ret->count], &ret->totals[i]);
 	ret->rss_is_upper_bound[ret->count++] = any;
@@ -220,6 +237,7 @@ static void fill_group(struct vmat_owner_group *group, const struct vmat_regions
 
 	*group = (struct vmat_owner_group){
 		.owner = group_name(&view->atlas->owners[order[0]]),
+		.total = no_total,
 		.regions = { .list = &vmat_list_regions,
 			     .model = view,
 			     .order = order,

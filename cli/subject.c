@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* Opening and reading the target of a command: see subject.h. */
+#include "subject.h"
+
+#include <string.h>
+
+#include "progress.h"
+#include "report.h"
+
+int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
+{
+	struct vmat_target_options options = { .size = sizeof(options), .root = args->root };
+	struct vmat_error err = { 0 };
+
+	*ret = (struct cli_subject){ .target = NULL };
+	if (vmat_target_open(&ret->target, args->operands[0], &options, &err) < 0)
+		return cli_fail(&err);
+	ret->process = vmat_target_process(ret->target);
+	return CLI_OK;
+}
+
+void cli_subject_close(struct cli_subject *subject)
+{
+	subject->atlas = vmat_atlas_free(subject->atlas);
+	subject->target = vmat_target_close(subject->target);
+}
+
+static uint32_t map_want(uint32_t needs)
+{
+	uint32_t want = VMAT_WANT_COUNTERS;
+
+	if (needs & VMAT_NEED_PAGES)
+		want |= VMAT_WANT_PAGES;
+	if (needs & VMAT_NEED_COPIED)
+		want |= VMAT_WANT_COPIED;
+	if (needs & VMAT_NEED_SMAPS)
+		want |= VMAT_WANT_SMAPS;
+	return want;
+}
+
+int cli_subject_read(struct cli_subject *subject, uint32_t needs)
+{
+	struct cli_progress progress = { .what = "reading" };
+	struct vmat_atlas_options options = {
+		.size = sizeof(options),
+		.want = needs & VMAT_NEED_OWNERS ? VMAT_ATLAS_OWNERS : 0,
+		.map_want = map_want(needs),
+		.progress = cli_progress_show,
+		.progress_context = &progress,
+	};
+	int r;
+
+	r = vmat_atlas_read(&subject->atlas, subject->target, &options, &subject->error);
+	cli_progress_end(&progress);
+	if (r < 0) {
+		subject->error.code = r;
+		vmat_counters_read(&subject->counters, subject->target, NULL);
+		return (int)cli_exit_of(r);
+	}
+	subject->read = needs;
+	subject->counters = subject->atlas->map->counters;
+	if (subject->atlas->map->is_partial)
+		cli_subject_note(subject, subject->atlas->map->partial_why);
+	if (subject->atlas->is_partial)
+		cli_subject_note(subject, subject->atlas->partial_why);
+	return CLI_OK;
+}
+
+void cli_subject_note(struct cli_subject *subject, const char *partial_why)
+{
+	size_t used = strlen(subject->partial_why);
+
+	subject->is_partial = true;
+	if (!partial_why[0] || strstr(subject->partial_why, partial_why))
+		return;
+	snprintf(subject->partial_why + used, sizeof(subject->partial_why) - used, "%s%s",
+		 used ? "; " : "", partial_why);
+}
+
+void cli_subject_check(struct cli_subject *subject)
+{
+	struct vmat_error err = { 0 };
+
+	if (vmat_target_check(subject->target, &err) < 0)
+		cli_subject_note(subject, err.text);
+}
+
+void cli_subject_warn(const struct cli_subject *subject)
+{
+	if (subject->is_partial)
+		cli_warn("the answer is partial: %s", subject->partial_why);
+}
+
+struct vmat_json *cli_document_begin(const struct cli_subject *subject, const char *schema)
+{
+	struct vmat_rows target = { .list = &vmat_list_process,
+				    .model = subject->process,
+				    .count = 1 };
+	struct vmat_json *json;
+
+	if (vmat_json_new(&json, stdout) < 0)
+		return NULL;
+	vmat_json_begin(json, NULL);
+	vmat_json_string(json, "schema", schema);
+	cli_json_single(json, &target);
+	vmat_json_bool(json, "partial", subject->is_partial || !subject->atlas);
+	if (!subject->atlas)
+		vmat_json_string(json, "partial_why", subject->error.text);
+	else
+		vmat_json_string(json, "partial_why",
+				 subject->is_partial ? subject->partial_why : NULL);
+	return json;
+}
+
+int cli_document_end(struct vmat_json *json)
+{
+	vmat_json_end(json);
+	return vmat_json_finish(json);
+}
+
+void cli_json_counters(struct vmat_json *json, const struct cli_subject *subject)
+{
+	struct vmat_counters_view view = {
+		.counters = &subject->counters,
+		.regions = subject->atlas ? subject->atlas->map->count
+					  : VMAT_UNKNOWN(VMAT_NOT_PERMITTED),
+	};
+	struct vmat_rows rows = { .list = &vmat_list_counters, .model = &view, .count = 1 };
+
+	cli_json_single(json, &rows);
+}
+
+int cli_subject_refused(const struct cli_subject *subject, const struct cli_output *output,
+			const char *schema)
+{
+	int r = 0;
+
+	if (output->format == CLI_JSON) {
+		struct vmat_json *json = cli_document_begin(subject, schema);
+
+		if (json) {
+			cli_json_counters(json, subject);
+			vmat_json_string(json, output->list->key, NULL);
+			r = cli_document_end(json);
+		}
+	} else if (cli_output_has_heads(output)) {
+		cli_head_target(subject, output);
+		cli_head_counters(subject, output);
+		fflush(stdout);
+	}
+	return cli_written(r, cli_fail(&subject->error));
+}
+
+void cli_head_target(const struct cli_subject *subject, const struct cli_output *output)
+{
+	const struct vmat_process *process = subject->process;
+
+	cli_line("%d %s  %s  uid %u, %s thread%s, state %c%s", (int)process->pid,
+		 cli_escape(output, process->comm),
+		 process->exe ? cli_escape(output, process->exe) : "-", (unsigned)process->uid,
+		 cli_count(process->threads), process->threads == 1 ? "" : "s", process->state,
+		 process->word_size == 4 ? ", 32-bit" : "");
+}
+
+void cli_head_counters(const struct cli_subject *subject, const struct cli_output *output)
+{
+	const struct vmat_counters *c = &subject->counters;
+
+	cli_line("size %s, at most %s; resident %s, at most %s: anonymous %s, files %s, shared %s",
+		 cli_size(output, c->size), cli_size(output, c->peak), cli_size(output, c->rss),
+		 cli_size(output, c->rss_peak), cli_size(output, c->rss_anon),
+		 cli_size(output, c->rss_file), cli_size(output, c->rss_shmem));
+	cli_line("swap %s, hugetlb %s, page tables %s, locked %s, pinned %s",
+		 cli_size(output, c->swap), cli_size(output, c->hugetlb),
+		 cli_size(output, c->page_tables), cli_size(output, c->locked),
+		 cli_size(output, c->pinned));
+	cli_line("faults %s minor, %s major; regions %s of at most %s", cli_count(c->faults_minor),
+		 cli_count(c->faults_major),
+		 subject->atlas ? cli_count(subject->atlas->map->count) : "-",
+		 cli_count(c->regions_max));
+}
