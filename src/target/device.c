@@ -58,7 +58,7 @@ bool vmat_mountinfo_find(const char *mountinfo, uint32_t dev_major, uint32_t dev
 static const char *mountinfo_of(struct vmat_target *target)
 {
 	if (!target->mountinfo.data) {
-		vmat_autoclose int fd = vmat_source_open_text(target, "mountinfo");
+		vmat_autoclose int fd = vmat_sys_open_at(target->memory_dir, "mountinfo", 0);
 
 		if (fd < 0 || vmat_sys_read_all(fd, &target->mountinfo, MOUNTINFO_LIMIT)) {
 			vmat_buffer_deinit(&target->mountinfo);
