@@ -28,16 +28,15 @@ static const struct vmat_column columns[] = {
 		    "yes, no, refused (there, but not for you) or forced off (VMAT_WITHOUT)",
 		    "a probe of what it does", .is_tinted = true },
 	[SINCE] = { "SINCE", "since", VMAT_TYPE_STRING, EVERYWHERE, 0,
-		    "the kernel that first has it", "kernel sources" },
+		    "the kernel that first has it", "kernel sources", .ample = 2 },
 	[EVIDENCE] = { "EVIDENCE", "evidence", VMAT_TYPE_STRING, EVERYWHERE, 0,
-		       "how its state was found out", "a probe of what it does", .is_ample = true },
+		       "how its state was found out", "a probe of what it does", .ample = 3 },
 	[NEEDS] = { "NEEDS", "needs", VMAT_TYPE_STRING, VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0,
-		    "the right or setting that it needs", "kernel sources", .is_ample = true },
+		    "the right or setting that it needs", "kernel sources", .ample = 3 },
 	[LOST] = { "LOST", "lost", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
-		   "what is lost without it, and what is done instead", "vmatlas",
-		   .is_ample = true },
+		   "what is lost without it, and what is done instead", "vmatlas", .ample = 3 },
 	[MEANING] = { "MEANING", "meaning", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0, "what it is",
-		      "vmatlas", .is_ample = true },
+		      "vmatlas", .ample = 3 },
 };
 
 static const char *state_text(enum vmat_feature_state state)

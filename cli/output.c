@@ -132,14 +132,6 @@ uint32_t cli_output_needs(const struct cli_output *output)
 	return needs;
 }
 
-static int write_table(const struct vmat_rows *rows, const struct vmat_selection *selection,
-		       const struct vmat_text_options *text)
-{
-	if (text->width)
-		return vmat_write_screen(stdout, rows, selection, text);
-	return vmat_write_table(stdout, rows, selection, text);
-}
-
 /* Sorts, where that is asked for; the order lives in *order. */
 static int sorted(const struct cli_output *output, const struct vmat_rows *rows,
 		  struct vmat_rows *ret, size_t **order)
@@ -173,7 +165,7 @@ int cli_output_rows(const struct cli_output *output, const struct vmat_rows *row
 			r = vmat_write_csv(stdout, &in_order, &output->selection, &output->text);
 			break;
 		default:
-			r = write_table(&in_order, &output->selection, &output->text);
+			r = vmat_write_table(stdout, &in_order, &output->selection, &output->text);
 		}
 	free(order);
 	return r;
@@ -185,7 +177,7 @@ int cli_output_further(const struct cli_output *output, const struct vmat_rows *
 
 	vmat_selection_default(&selection, rows->list, VMAT_SHOW_TABLE);
 	vmat_selection_limit(&selection, rows->list, read);
-	return selection.count ? write_table(rows, &selection, &output->text) : 0;
+	return selection.count ? vmat_write_table(stdout, rows, &selection, &output->text) : 0;
 }
 
 int cli_output_json(const struct cli_output *output, struct vmat_json *json,

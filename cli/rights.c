@@ -106,7 +106,7 @@ static const struct vmat_column columns[] = {
 	[VALUE] = { "VALUE", "value", VMAT_TYPE_STRING, EVERYWHERE, 0,
 		    "its value; `-` when unknown", "/proc/self/status: CapEff; /proc/sys; /sys" },
 	[MEANING] = { "MEANING", "meaning", VMAT_TYPE_STRING, EVERYWHERE, 0, "what it is for",
-		      "vmatlas", .is_ample = true },
+		      "vmatlas", .ample = 3 },
 };
 
 static void cell(const void *model, size_t row, size_t column, struct vmat_value *ret)

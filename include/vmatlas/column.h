@@ -66,8 +66,8 @@ struct vmat_column {
 	const char
 		*child_key; /* the column of its children that stands below it; NULL: of this key */
 	bool is_tinted;     /* coloured by the row's tint */
-	bool is_ample;      /* long text: cut off first when the terminal is narrow */
-	bool is_optional;   /* ROWS: left out of JSON where there are none */
+	uint8_t ample; /* long text, cut where the terminal is narrow: 3 first, then 2, then 1; 0 never */
+	bool is_optional; /* ROWS: left out of JSON where there are none */
 };
 
 struct vmat_list;
@@ -80,12 +80,20 @@ struct vmat_rows {
 	size_t count;
 };
 
+/* The ranges of a region of vmat_cow. */
+struct vmat_ranges_view {
+	const struct vmat_page_run *runs;
+	const struct vmat_region *region;
+	uint64_t page_size;
+};
+
 struct vmat_value {
 	uint64_t number;       /* all but STRING and ROWS; VMAT_UNKNOWN(reason) */
 	const char *text;      /* STRING; NULL when unknown: then `number` has the reason */
 	bool is_upper_bound;   /* at most `number`: what would tell more could not be read */
 	struct vmat_rows rows; /* ROWS */
-	char room[192];        /* for a text that is composed */
+	struct vmat_ranges_view ranges; /* what `rows` is over, where that is composed */
+	char room[192];                 /* for a text that is composed */
 };
 
 /* A colour of a row's tinted cell. Never the only sign: the cell has its text. */
@@ -239,7 +247,7 @@ struct vmat_cow_view {
 	const struct vmat_atlas *atlas;
 };
 extern const struct vmat_list vmat_list_cow;    /* struct vmat_cow_view */
-extern const struct vmat_list vmat_list_ranges; /* struct vmat_page_run[] */
+extern const struct vmat_list vmat_list_ranges; /* struct vmat_ranges_view */
 
 struct vmat_pagesizes_view {
 	const struct vmat_pagesize *sizes;

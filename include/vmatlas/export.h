@@ -27,19 +27,14 @@ struct vmat_text_options {
 	bool has_colour;
 	bool no_headings;
 	bool no_children;    /* do not show the rows that belong to a row */
-	size_t width;        /* of the terminal, for vmat_write_screen */
+	size_t width;        /* of the terminal; 0: no limit */
 	size_t children_max; /* of one row; 0: all */
 };
 
 /*
- * An aligned table. vmat_write_screen cuts it to options->width, with libsmartcols;
- * vmat_write_table is for files and pipes: it cuts nothing, holds no row in memory, and writes
- * 60,000 rows in an eighth of the time that libsmartcols takes for its widths. Where nothing has to
- * be cut, both write the same.
+ * An aligned table, with the rows that belong to a row below it. It holds no row in memory. Long texts
+ * are cut to fit options->width, first those that matter least; numbers never are. 0: nothing is cut.
  */
-int vmat_write_screen(FILE *file, const struct vmat_rows *rows,
-		      const struct vmat_selection *selection,
-		      const struct vmat_text_options *options);
 int vmat_write_table(FILE *file, const struct vmat_rows *rows,
 		     const struct vmat_selection *selection,
 		     const struct vmat_text_options *options);

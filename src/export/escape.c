@@ -80,12 +80,18 @@ static bool ascii_is_escaped(const char *text, size_t rest, uint32_t flags)
 	}
 }
 
+static size_t character_width(uint32_t character)
+{
+	int columns = character < 0x7f ? 1 : wcwidth((wchar_t)character);
+
+	return columns < 0 ? 1 : (size_t)columns;
+}
+
 /* One character of more than one byte, or one byte that belongs to none. Returns what it took. */
 static size_t escape_long(char **to, const char *text, size_t size, uint32_t flags, size_t *width)
 {
 	uint32_t character = 0;
 	unsigned length = vmat_utf8_decode(text, size, &character);
-	int columns;
 
 	if (!length || !(flags & VMAT_ESCAPE_UTF8) || vmat_character_is_harmful(character)) {
 		length = length ? length : 1;
@@ -96,8 +102,7 @@ static size_t escape_long(char **to, const char *text, size_t size, uint32_t fla
 	}
 	memcpy(*to, text, length);
 	*to += length;
-	columns = wcwidth((wchar_t)character);
-	*width += columns < 0 ? 1 : (size_t)columns;
+	*width += character_width(character);
 	return length;
 }
 
@@ -120,6 +125,24 @@ size_t vmat_escape(char *to, const char *text, size_t size, uint32_t flags, size
 	if (width)
 		*width = columns;
 	return (size_t)(to - begin);
+}
+
+size_t vmat_escaped_prefix(const char *text, size_t size, size_t width, size_t *ret_width)
+{
+	size_t used = 0, taken = 0;
+
+	while (taken < size) {
+		uint32_t character = 0;
+		unsigned length = vmat_utf8_decode(text + taken, size - taken, &character);
+		size_t columns = length ? character_width(character) : 1;
+
+		if (used + columns > width)
+			break;
+		used += columns;
+		taken += length ? length : 1;
+	}
+	*ret_width = used;
+	return taken;
 }
 
 size_t vmat_text_escape(char *ret, size_t size, const char *text, bool is_utf8, bool keeps_lines)

@@ -37,4 +37,10 @@ enum vmat_escape_flag {
  */
 size_t vmat_escape(char *to, const char *text, size_t size, uint32_t flags, size_t *width);
 
+/*
+ * How many bytes of an escaped text take at most `width` places on a terminal; *ret_width is what they
+ * take.
+ */
+size_t vmat_escaped_prefix(const char *text, size_t size, size_t width, size_t *ret_width);
+
 #endif

@@ -130,6 +130,70 @@ int vmat_grid_cell(const struct vmat_grid *grid, const struct vmat_grid_line *li
 	return vmat_cell_text(buffer, vmat_grid_column(grid, i), &value, &grid->style, width);
 }
 
+struct measuring {
+	const struct vmat_grid *grid;
+	struct vmat_buffer cell;
+	size_t *widths;
+};
+
+static int measure_line(void *context, const struct vmat_grid_line *line)
+{
+	struct measuring *measuring = context;
+	int r = 0;
+
+	for (size_t i = 0; i < measuring->grid->selection->count && r >= 0; i++) {
+		size_t width;
+
+		measuring->cell.size = 0;
+		r = vmat_grid_cell(measuring->grid, line, i, &measuring->cell, &width);
+		if (r >= 0 && width > measuring->widths[i])
+			measuring->widths[i] = width;
+	}
+	return r;
+}
+
+int vmat_grid_measure(struct vmat_grid *grid, size_t widths[VMAT_COLUMNS_MAX])
+{
+	struct measuring measuring = { .grid = grid, .widths = widths };
+	int r;
+
+	for (size_t i = 0; i < grid->selection->count; i++)
+		widths[i] =
+			grid->options->no_headings ? 0 : strlen(vmat_grid_column(grid, i)->name);
+	r = vmat_grid_walk(grid, measure_line, &measuring);
+	vmat_buffer_deinit(&measuring.cell);
+	return r;
+}
+
+/* The widest column of a level that may still lose something; the count of columns if there is none. */
+static size_t widest_of(const struct vmat_grid *grid, const size_t *widths, unsigned level)
+{
+	static const size_t least[] = { 0, 8, 12, 16 };
+	size_t count = grid->selection->count, found = count;
+
+	for (size_t i = 0; i < count; i++)
+		if (vmat_grid_column(grid, i)->ample == level && widths[i] > least[level] &&
+		    (found == count || widths[i] > widths[found]))
+			found = i;
+	return found;
+}
+
+void vmat_grid_narrow(const struct vmat_grid *grid, size_t widths[VMAT_COLUMNS_MAX], size_t width)
+{
+	size_t count = grid->selection->count, total = count ? count - 1 : 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += widths[i];
+	for (unsigned level = 3; level > 0; level--) {
+		size_t i;
+
+		while (total > width && (i = widest_of(grid, widths, level)) < count) {
+			widths[i]--;
+			total--;
+		}
+	}
+}
+
 enum vmat_tint vmat_grid_tint(const struct vmat_grid *grid, const struct vmat_grid_line *line,
 			      size_t i)
 {

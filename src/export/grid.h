@@ -2,8 +2,7 @@
 /*
  * grid.h: rows with the rows that belong to them, as the lines of a table.
  *
- * Both table writers walk the same grid, so what stands in a line is decided once. A child's cells are
- * found by key; its first cell is headed by a branch. No line is kept.
+ * A child's cells are found by key; its first cell is headed by a branch. No line is kept.
  */
 #ifndef VMAT_GRID_H
 #define VMAT_GRID_H
@@ -42,6 +41,15 @@ int vmat_grid_walk(struct vmat_grid *grid, vmat_grid_visit *visit, void *context
 /* Appends the cell of the i-th selected column. 0 or -ENOMEM. */
 int vmat_grid_cell(const struct vmat_grid *grid, const struct vmat_grid_line *line, size_t i,
 		   struct vmat_buffer *buffer, size_t *width);
+
+/* Sets widths[i] to what the i-th column takes, its heading included. 0 or -ENOMEM. */
+int vmat_grid_measure(struct vmat_grid *grid, size_t widths[VMAT_COLUMNS_MAX]);
+
+/*
+ * Narrows the ample columns until all fits `width`: those of level 3 first, the widest of a level
+ * before the others, none below a width that still says something.
+ */
+void vmat_grid_narrow(const struct vmat_grid *grid, size_t widths[VMAT_COLUMNS_MAX], size_t width);
 
 /* The i-th selected column. */
 static inline const struct vmat_column *vmat_grid_column(const struct vmat_grid *grid, size_t i)

@@ -23,9 +23,9 @@ static const struct vmat_column columns[] = {
 	[LARGEST] = { "LARGEST", "largest", VMAT_TYPE_BOOL, EVERYWHERE, 0,
 		      "no other free range is larger", "maps" },
 	[BELOW] = { "BELOW", "below", VMAT_TYPE_STRING, EVERYWHERE, VMAT_NEED_OWNERS,
-		    "what lies below it", "map.regions: OWNER", .is_ample = true },
+		    "what lies below it", "map.regions: OWNER", .ample = 2 },
 	[ABOVE] = { "ABOVE", "above", VMAT_TYPE_STRING, EVERYWHERE, VMAT_NEED_OWNERS,
-		    "what lies above it", "map.regions: OWNER", .is_ample = true },
+		    "what lies above it", "map.regions: OWNER", .ample = 2 },
 };
 
 void vmat_gaps_view_init(struct vmat_gaps_view *ret, const struct vmat_atlas *atlas,
@@ -97,7 +97,7 @@ static const struct vmat_column where_columns[] = {
 			    "this kernel follows the rule: tried with a mapping of our own",
 			    "mmap" },
 	[WHERE_WHY] = { "WHY", "why", VMAT_TYPE_STRING, EVERYWHERE, 0, "why there", "vmatlas",
-			.is_ample = true },
+			.ample = 3 },
 };
 
 static void where_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)

@@ -75,7 +75,7 @@ static const struct vmat_column columns[] = {
 			"PAGEMAP_SCAN: HUGE; kpageflags: COMPOUND" },
 	[STATE] = { "STATE", "state", VMAT_TYPE_WORDS, VMAT_SHOW_TABLE | VMAT_SHOW_WIDE, 0,
 		    "what is known of the pages, in words", "the columns PRESENT to GUARD",
-		    .word = state_word, .is_ample = true },
+		    .word = state_word, .ample = 2 },
 	[PRESENT] = { "PRESENT", "present", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
 		      "in memory and mapped by the target", "PAGEMAP_SCAN: PRESENT" },
 	[SWAPPED] = { "SWAPPED", "swapped", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
@@ -101,9 +101,9 @@ static const struct vmat_column columns[] = {
 		       "/proc/kpagecount" },
 	[FLAGS] = { "FLAGS", "flags", VMAT_TYPE_WORDS, 0, VMAT_NEED_KPAGEFLAGS,
 		    "the kernel's flags that all pages of the run have", "/proc/kpageflags",
-		    .word = vmat_kpageflag_name, .is_ample = true },
+		    .word = vmat_kpageflag_name, .ample = 3 },
 	[OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, 0, VMAT_NEED_OWNERS,
-		    "whose region it lies in", "map.regions: OWNER", .is_ample = true },
+		    "whose region it lies in", "map.regions: OWNER", .ample = 2 },
 };
 
 static uint64_t run_state(const struct vmat_pages_run *run)
@@ -222,13 +222,13 @@ static const struct vmat_column cow_columns[] = {
 			 "anonymous or copied pages still shared with another process after a fork",
 			 "pagemap bit 56" },
 	[COW_PATH] = { "PATH", "path", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
-		       "the file that is mapped, or empty", "maps", .is_ample = true },
+		       "the file that is mapped, or empty", "maps", .ample = 2 },
 	[COW_OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, EVERYWHERE, VMAT_NEED_OWNERS,
-			"whose it is", "map.regions: OWNER", .is_ample = true },
+			"whose it is", "map.regions: OWNER", .ample = 2 },
 	[COW_RANGES] = { "RANGES", "ranges", VMAT_TYPE_ROWS, VMAT_SHOW_JSON, 0,
 			 "which pages: of a file the copied ones, of anonymous memory the shared "
 			 "ones",
-			 "pagemap", .is_ample = true },
+			 "pagemap", .ample = 2 },
 };
 
 static void cow_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
@@ -266,9 +266,16 @@ static void cow_cell(const void *model, size_t row, size_t column, struct vmat_v
 		ret->text = vmat_region_label(view->atlas, cow->region);
 		break;
 	case COW_RANGES:
-		ret->rows = (struct vmat_rows){ .list = &vmat_list_ranges,
-						.model = cow->ranges,
-						.count = cow->ranges_count };
+		ret->ranges = (struct vmat_ranges_view){
+			.runs = cow->ranges,
+			.region = region,
+			.page_size = view->atlas->map->base_page_size,
+		};
+		ret->rows = (struct vmat_rows){
+			.list = &vmat_list_ranges,
+			.model = &ret->ranges,
+			.count = cow->ranges_count,
+		};
 		break;
 	}
 }
@@ -286,6 +293,8 @@ const struct vmat_list vmat_list_cow = {
 enum range_column {
 	RANGE_START,
 	RANGE_END,
+	RANGE_PAGES,
+	RANGE_OFFSET,
 };
 
 static const struct vmat_column range_columns[] = {
@@ -293,13 +302,33 @@ static const struct vmat_column range_columns[] = {
 			  "pagemap" },
 	[RANGE_END] = { "END", "end", VMAT_TYPE_ADDR, EVERYWHERE, 0, "first address behind it",
 			"pagemap" },
+	[RANGE_PAGES] = { "PAGES", "pages", VMAT_TYPE_COUNT, EVERYWHERE, 0, "how many pages",
+			  "pagemap" },
+	[RANGE_OFFSET] = { "OFFSET", "offset", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			   "where in the file it begins; none where there is no file", "maps" },
 };
 
 static void range_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
-	const struct vmat_page_run *run = (const struct vmat_page_run *)model + row;
+	const struct vmat_ranges_view *view = model;
+	const struct vmat_page_run *run = &view->runs[row];
 
-	ret->number = column == RANGE_START ? run->start : run->end;
+	switch ((enum range_column)column) {
+	case RANGE_START:
+		ret->number = run->start;
+		break;
+	case RANGE_END:
+		ret->number = run->end;
+		break;
+	case RANGE_PAGES:
+		ret->number = (run->end - run->start) / view->page_size;
+		break;
+	case RANGE_OFFSET:
+		ret->number = view->region->backing == VMAT_BACKING_ANON
+				      ? VMAT_UNKNOWN(VMAT_NOT_APPLICABLE)
+				      : view->region->offset + (run->start - view->region->start);
+		break;
+	}
 }
 
 const struct vmat_list vmat_list_ranges = {
@@ -334,9 +363,9 @@ static const struct vmat_column pagesize_columns[] = {
 	[PAGESIZE_PRESENT] = { "PRESENT", "present", VMAT_TYPE_BOOL, EVERYWHERE, 0,
 			       "the page is in memory", "PAGEMAP_SCAN: PRESENT" },
 	[PAGESIZE_OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, WIDE_AND_JSON, VMAT_NEED_OWNERS,
-			     "whose region it lies in", "map.regions: OWNER", .is_ample = true },
+			     "whose region it lies in", "map.regions: OWNER", .ample = 2 },
 	[PAGESIZE_WHY] = { "WHY", "why", VMAT_TYPE_STRING, EVERYWHERE, 0,
-			   "how the size in use was found out", "vmatlas", .is_ample = true },
+			   "how the size in use was found out", "vmatlas", .ample = 3 },
 };
 
 static void pagesize_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)

@@ -75,11 +75,11 @@ static const struct vmat_column columns[] = {
 		   "what the region is: one of the KINDS", "see WHY", .is_tinted = true },
 	[OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, TABLE_AND_JSON, VMAT_NEED_OWNERS,
 		    "whose it is: a file, a thread, an arena, or the name the program gave it",
-		    "see WHY", .is_ample = true },
+		    "see WHY", .ample = 2 },
 	[WHY] = { "WHY", "why", VMAT_TYPE_STRING, WIDE_AND_JSON, VMAT_NEED_OWNERS,
-		  "the evidence for KIND and OWNER", "vmatlas", .is_ample = true },
+		  "the evidence for KIND and OWNER", "vmatlas", .ample = 3 },
 	[PATH] = { "PATH", "path", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
-		   "the name in maps: a path, [heap], or empty", "maps", .is_ample = true },
+		   "the name in maps: a path, [heap], or empty", "maps", .ample = 2 },
 	[OFFSET] = { "OFFSET", "offset", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
 		     "where in the file the region begins", "maps" },
 	[PAGE_SIZE] = { "PAGE_SIZE", "page_size", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
@@ -125,10 +125,10 @@ static const struct vmat_column columns[] = {
 		      "resident in hugetlb pages", "smaps: Shared_Hugetlb + Private_Hugetlb" },
 	[VMFLAGS] = { "VMFLAGS", "vmflags", VMAT_TYPE_WORDS, 0, VMAT_NEED_SMAPS,
 		      "the kernel's flags of the region, in words", "smaps: VmFlags",
-		      .word = vm_flag_word, .is_ample = true },
+		      .word = vm_flag_word, .ample = 3 },
 	[PARTS] = { "PARTS", "parts", VMAT_TYPE_ROWS, VMAT_SHOW_JSON, VMAT_NEED_OWNERS,
 		    "what the region consists of, where it holds several things", "see WHY",
-		    .is_ample = true, .is_optional = true },
+		    .ample = 2, .is_optional = true },
 };
 
 const char *vmat_prot_text(uint8_t prot)

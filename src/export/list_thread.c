@@ -35,7 +35,7 @@ static const struct vmat_column columns[] = {
 		  "thread id; none for a cached stack",
 		  "/proc/PID/task; glibc struct pthread: tid" },
 	[NAME] = { "NAME", "name", VMAT_TYPE_STRING, EVERYWHERE, 0, "name of the thread",
-		   "task/TID/comm", .is_ample = true },
+		   "task/TID/comm", .ample = 1 },
 	[STATE] = { "STATE", "state", VMAT_TYPE_STRING, WIDE_AND_JSON, 0, "as in ps(1)",
 		    "task/TID/stat" },
 	[KIND] = { "KIND", "kind", VMAT_TYPE_STRING, WIDE_AND_JSON, 0,
@@ -61,7 +61,7 @@ static const struct vmat_column columns[] = {
 	[GAP_HOLES] = { "GAP_HOLES", "gap_holes", VMAT_TYPE_BYTES, VMAT_SHOW_JSON, 0,
 			"bytes of the gap that are not mapped", "maps" },
 	[GAP_HOLDS] = { "GAP_HOLDS", "gap_holds", VMAT_TYPE_STRING, WIDE_AND_JSON, 0,
-			"what lies in the gap", "maps", .is_ample = true },
+			"what lies in the gap", "maps", .ample = 2 },
 	[SP] = { "SP", "sp", VMAT_TYPE_ADDR, VMAT_SHOW_JSON, 0,
 		 "stack pointer; known while the thread is blocked", "task/TID/syscall" },
 	[USED] = { "USED", "used", VMAT_TYPE_BYTES, EVERYWHERE, 0, "END minus SP",
@@ -82,7 +82,7 @@ static const struct vmat_column columns[] = {
 	[THREAD] = { "THREAD", "thread", VMAT_TYPE_ADDR, 0, 0,
 		     "address of the thread's descriptor (pthread_t)", "glibc struct pthread" },
 	[WHY] = { "WHY", "why", VMAT_TYPE_STRING, WIDE_AND_JSON, 0, "how the stack was found",
-		  "vmatlas", .is_ample = true },
+		  "vmatlas", .ample = 3 },
 };
 
 static const uint16_t fields[] = {

@@ -154,7 +154,7 @@ enum owner_column {
 static const struct vmat_column owner_columns[] = {
 	[OWNER_OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, EVERYWHERE, VMAT_NEED_OWNERS,
 			  "whose regions they are; those without an owner stand under their kind",
-			  "map.regions", .child_key = "start", .is_ample = true },
+			  "map.regions", .child_key = "start", .ample = 2 },
 	[OWNER_KIND] = { "KIND", "kind", VMAT_TYPE_STRING, EVERYWHERE, VMAT_NEED_OWNERS,
 			 "the kind of most of its bytes", "map.regions", .is_tinted = true },
 	[OWNER_COUNT] = { "COUNT", "count", VMAT_TYPE_COUNT, EVERYWHERE, VMAT_NEED_OWNERS,
