@@ -117,21 +117,19 @@ static void say_where(const struct map_run *run, size_t found)
 	const struct vmat_region *region = found < map->count ? &map->regions[found] : NULL;
 	uint64_t addr = run->number;
 
-	if (region && region->start <= addr) {
-		cli_line("0x%" PRIx64
-			 " lies %s behind the start of its region and %s before its end%s",
-			 addr, cli_size(&run->output, addr - region->start),
-			 cli_size(&run->output, region->end - addr),
-			 region->backing == VMAT_BACKING_FILE ? "," : "");
+	if (!region) {
+		cli_line("0x%" PRIx64 " is not mapped: it lies above the last region", addr);
+	} else if (addr < region->start) {
+		cli_line("0x%" PRIx64 " is not mapped: the next region begins 0x%" PRIx64 " above",
+			 addr, region->start - addr);
+	} else {
+		cli_line("0x%" PRIx64 " lies 0x%" PRIx64
+			 " behind the start of its region, 0x%" PRIx64 " before its end",
+			 addr, addr - region->start, region->end - addr);
 		if (region->backing == VMAT_BACKING_FILE)
 			cli_line("at 0x%" PRIx64 " of the file %s",
 				 region->offset + (addr - region->start),
 				 cli_escape(&run->output, region->name));
-	} else {
-		cli_line("0x%" PRIx64 " is not mapped: %s%s", addr,
-			 region ? cli_size(&run->output, region->start - addr)
-				: "above the last region",
-			 region ? " below the next region" : "");
 	}
 }
 

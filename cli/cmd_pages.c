@@ -91,8 +91,8 @@ static int write_pages(const struct pages_run *run, const struct vmat_pages *pag
 
 	if (run->output.format != CLI_JSON) {
 		if (cli_output_has_heads(&run->output))
-			cli_line("%zu runs of equal pages in 0x%" PRIx64 "-0x%" PRIx64 "\n",
-				 pages->count, run->start, run->end);
+			cli_line("%zu run%s of equal pages in 0x%" PRIx64 "-0x%" PRIx64 "\n",
+				 pages->count, pages->count == 1 ? "" : "s", run->start, run->end);
 		return cli_output_rows(&run->output, &rows);
 	}
 	json = cli_document_begin(&run->subject, SCHEMA);
