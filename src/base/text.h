@@ -21,20 +21,20 @@ static inline const char *vmat_text_decimal(const char *c, const char *end, uint
 	return c;
 }
 
+/* The value of each hexadecimal digit; 0xff for all other bytes. */
+extern const unsigned char vmat_text_hex_values[256];
+
 static inline const char *vmat_text_hex(const char *c, const char *end, uint64_t *ret)
 {
 	uint64_t number = 0;
 
+	/* By table: digits and letters come at random, and a branch between them is foretold wrongly. */
 	for (; c < end; c++) {
-		unsigned digit = (unsigned char)*c;
+		unsigned value = vmat_text_hex_values[(unsigned char)*c];
 
-		if (digit - '0' < 10)
-			digit -= '0';
-		else if ((digit | 32) - 'a' < 6)
-			digit = (digit | 32) - 'a' + 10;
-		else
+		if (value > 15)
 			break;
-		number = number << 4 | digit;
+		number = number << 4 | value;
 	}
 	*ret = number;
 	return c;

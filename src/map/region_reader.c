@@ -11,12 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "map/map_priv.h"
 #include "map/maps_text.h"
+
+#define HUGE_SIZE ((size_t)2 << 20)
 
 enum { READ_SIZE = 64 * 1024, TRIES = 3, LINE_MAX_SIZE = 64 * 1024 };
 
@@ -25,7 +28,7 @@ struct reader {
 	struct vmat_map *map;
 	struct vmat_target *target;
 	struct vmat_region *region; /* the one that smaps' lines belong to */
-	size_t hint;
+	struct vmat_smaps_layout layout;
 	uint64_t size; /* of all regions that statm counts */
 	const char *last_name;
 	size_t last_name_size;
@@ -171,32 +174,57 @@ static int set_name(struct reader *reader, struct vmat_region *region,
 	return 0;
 }
 
-static void set_unknown(struct vmat_region *region)
-{
-	uint64_t *const facts[] = {
-		&region->rss,       &region->swap,      &region->huge,
-		&region->zero,      &region->guard,     &region->first_present_addr,
-		&region->copied,    &region->pss,       &region->uss,
-		&region->dirty,     &region->referenced, &region->anonymous,
-		&region->locked,    &region->thp,       &region->hugetlb,
-		&region->vm_flags,
-	};
+/* A region of which nothing is known yet. */
+static const struct vmat_region unknown_region = {
+	.rss = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.swap = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.huge = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.zero = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.guard = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.first_present_addr = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.copied = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.pss = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.uss = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.dirty = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.referenced = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.anonymous = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.locked = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.thp = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.hugetlb = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+	.vm_flags = VMAT_UNKNOWN(VMAT_NOT_ASKED),
+};
 
-	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
-		*facts[i] = VMAT_UNKNOWN(VMAT_NOT_ASKED);
+/*
+ * Room for more regions. A large array lies in huge pages where the system gives them: it is written once
+ * from front to back, and 4 KiB at a time its page faults cost as much as the parsing.
+ */
+static bool grow_regions(struct vmat_map *map)
+{
+	size_t capacity = map->priv->capacity ? 4 * map->priv->capacity : 256;
+	size_t size = (capacity * sizeof(*map->regions) + HUGE_SIZE - 1) & ~(HUGE_SIZE - 1);
+	struct vmat_region *more;
+
+	if (size < 2 * HUGE_SIZE) {
+		more = realloc(map->regions, capacity * sizeof(*more));
+		if (!more)
+			return false;
+	} else {
+		more = aligned_alloc(HUGE_SIZE, size);
+		if (!more)
+			return false;
+		madvise(more, size, MADV_HUGEPAGE); /* a hint: nothing depends on it */
+		memcpy(more, map->regions, map->count * sizeof(*more));
+		free(map->regions);
+	}
+	map->regions = more;
+	map->priv->capacity = capacity;
+	return true;
 }
 
 static struct vmat_region *append_region(struct vmat_map *map)
 {
-	if (map->count == map->priv->capacity) {
-		size_t capacity = map->priv->capacity ? 2 * map->priv->capacity : 256;
-		struct vmat_region *more = realloc(map->regions, capacity * sizeof(*more));
-
-		if (!more)
-			return NULL;
-		map->regions = more;
-		map->priv->capacity = capacity;
-	}
+	if (map->count == map->priv->capacity && !grow_regions(map))
+		return NULL;
 	return &map->regions[map->count++];
 }
 
@@ -213,27 +241,24 @@ static int add_region(struct reader *reader, const struct vmat_maps_line *line, 
 	if (!region)
 		return -ENOMEM;
 	reader->region = map->count > 1 ? region - 1 : NULL;
-	*region = (struct vmat_region){
-		.start = line->start,
-		.end = line->end,
-		.offset = line->offset,
-		.inode = line->inode,
-		.dev_major = line->dev_major,
-		.dev_minor = line->dev_minor,
-		.prot = line->prot,
-		.page_size = map->base_page_size,
-	};
-	set_unknown(region);
+	*region = unknown_region;
+	region->start = line->start;
+	region->end = line->end;
+	region->offset = line->offset;
+	region->inode = line->inode;
+	region->dev_major = line->dev_major;
+	region->dev_minor = line->dev_minor;
+	region->prot = line->prot;
+	region->page_size = map->base_page_size;
 	err = set_name(reader, region, line);
 	if (err)
 		return err;
 	if (from_smaps)
-		vmat_smaps_region_begin(region);
+		vmat_smaps_region_begin(region, &reader->layout);
 	reader->region = region;
-	reader->hint = 0;
 	reader->last_name = line->name;
 	reader->last_name_size = line->name_size;
-	if (strcmp(region->name, "[vsyscall]") != 0) /* no region of the process: statm leaves it out */
+	if (line->start >> 63 == 0) /* [vsyscall] is no region of the process: statm leaves it out */
 		reader->size += line->end - line->start;
 	return 0;
 }
@@ -245,7 +270,7 @@ static int add_line(struct reader *reader, const char *c, const char *end, bool 
 
 	if (from_smaps && c < end && *c >= 'A' && *c <= 'Z') {
 		if (reader->region)
-			vmat_smaps_line_parse(reader->region, &reader->hint, c, end);
+			vmat_smaps_line_parse(reader->region, &reader->layout, c, end);
 		return 0;
 	}
 	err = vmat_maps_line_parse(&line, c, end);
@@ -262,6 +287,7 @@ static ssize_t add_lines(struct reader *reader, const char *window, size_t size,
 	reader->last_name_size = 0; /* it lay in the window, which has moved */
 	while (c < end) {
 		const char *newline = memchr(c, '\n', (size_t)(end - c));
+		bool is_header;
 		int err;
 
 		if (!newline)
@@ -269,7 +295,10 @@ static ssize_t add_lines(struct reader *reader, const char *window, size_t size,
 		err = add_line(reader, c, newline, from_smaps);
 		if (err)
 			return err;
+		is_header = *c < 'A' || *c > 'Z';
 		c = newline + 1;
+		if (from_smaps && is_header)
+			c += vmat_smaps_block_parse(reader->region, &reader->layout, c, end);
 	}
 	return c - window;
 }
