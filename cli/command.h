@@ -64,7 +64,7 @@ struct cli_command {
 	const struct vmat_list *const
 		*lists; /* the first is what -o chooses from; NULL ends them */
 	const struct cli_example *examples;
-	int (*run)(const struct cli_args *args); /* returns an exit code */
+	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
 #define CLI_COMMANDS_COUNT 7

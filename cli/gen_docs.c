@@ -18,7 +18,7 @@
 static void put_scdoc(const char *text)
 {
 	for (; *text; text++) {
-		if (strchr("_*\\<>#~[]", *text))
+		if (strchr("_*\\<>#~[]`", *text))
 			putchar('\\');
 		putchar(*text);
 	}

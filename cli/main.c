@@ -28,6 +28,30 @@ static int check_environment(void)
 			       name);
 }
 
+/* The help of a command; NULL: of the program. */
+static int show_help(const struct cli_command *command)
+{
+	if (command)
+		cli_usage_command(stdout, command);
+	else
+		cli_usage_program(stdout);
+	return CLI_OK;
+}
+
+static int run_help(const struct cli_args *args)
+{
+	const struct cli_command *command;
+
+	if (!args->operands_count)
+		return show_help(NULL);
+	command = cli_command_find(args->operands[0]);
+	if (!command)
+		return cli_usage_error(
+			"unknown command '%s'\nThe commands are listed by: vmatlas help",
+			args->operands[0]);
+	return show_help(command);
+}
+
 static int dispatch(const struct cli_args *args)
 {
 	int code;
@@ -36,15 +60,12 @@ static int dispatch(const struct cli_args *args)
 		printf("vmatlas %s\n", vmat_version());
 		return CLI_OK;
 	}
-	if (args->help) {
-		if (args->command)
-			cli_usage_command(stdout, args->command);
-		else
-			cli_usage_program(stdout);
-		return CLI_OK;
-	}
+	if (args->help)
+		return show_help(args->command);
 	code = check_environment();
-	return code ? code : args->command->run(args);
+	if (code)
+		return code;
+	return args->command->run ? args->command->run(args) : run_help(args);
 }
 
 int main(int argc, char **argv)
