@@ -43,7 +43,8 @@ struct reading {
 	struct vmat_stack_tasks tasks;
 	struct vmat_stack_lists lists;
 	bool *is_placed; /* for each task: a stack is there for it */
-	bool has_main;   /* the lists know the main thread as such */
+	uint64_t
+		main_addr; /* the main thread's struct pthread; 0: the lists do not know it as such */
 };
 
 static void blame(struct vmat_stacks *stacks, const char *why)
@@ -64,14 +65,30 @@ static ssize_t read_target(void *context, uint64_t addr, void *buffer, size_t si
 	return vmat_source_read(context, addr, buffer, size);
 }
 
-/* Is there a thread id on the lists that the list of threads lacks? */
-static bool is_outdated(const struct reading *reading)
+/*
+ * Do threads and lists disagree? A thread id on the lists that the list of threads lacks is newer than
+ * it; a thread that no list knows has just left glibc, or was never made by it.
+ */
+static bool is_disagreeing(const struct reading *reading)
 {
-	for (size_t i = 0; i < reading->lists.count; i++)
-		if (reading->lists.entries[i].tid > 0 &&
-		    !vmat_stack_tasks_find(&reading->tasks, reading->lists.entries[i].tid))
+	pid_t pid = vmat_target_process(reading->target)->pid;
+	size_t listed = 0, others = 0;
+
+	if (!reading->has_lists)
+		return false;
+	for (size_t i = 0; i < reading->lists.count; i++) {
+		pid_t tid = reading->lists.entries[i].tid;
+		const struct vmat_stack_task *task =
+			tid > 0 ? vmat_stack_tasks_find(&reading->tasks, tid) : NULL;
+
+		if (tid > 0 && !task)
 			return true;
-	return false;
+		if (task && task->tid != pid)
+			listed++;
+	}
+	for (size_t i = 0; i < reading->tasks.count; i++)
+		others += reading->tasks.tasks[i].tid != pid;
+	return listed != others;
 }
 
 /* Reads the lists; where that fails, the stacks are guessed and `method` says why. */
@@ -97,19 +114,41 @@ static int read_lists(struct reading *reading)
 	return 0;
 }
 
+static bool is_same_threads(const struct vmat_stack_tasks *a, const struct vmat_stack_tasks *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (a->tasks[i].tid != b->tasks[i].tid)
+			return false;
+	return true;
+}
+
+/*
+ * Reads threads and lists until they agree. Where they disagree and yet no thread has come or gone
+ * since the last time, the process has threads that glibc does not know: they will be guessed.
+ */
 static int read_threads(struct reading *reading)
 {
+	struct vmat_stack_tasks before = { 0 };
+	bool is_disagreed = false;
 	int err = 0;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		vmat_stack_tasks_deinit(&reading->tasks);
+		vmat_stack_tasks_deinit(&before);
+		before = reading->tasks;
+		reading->tasks = (struct vmat_stack_tasks){ 0 };
 		vmat_stack_lists_deinit(&reading->lists);
 		err = vmat_stack_tasks_read(&reading->tasks, reading->target);
 		if (!err)
 			err = read_lists(reading);
-		if (err || !is_outdated(reading))
+		is_disagreed = !err && is_disagreeing(reading);
+		if (!is_disagreed || (round && is_same_threads(&before, &reading->tasks)))
 			break;
+		if (round == ROUNDS - 1)
+			blame(reading->stacks, "threads came and went while they were read");
 	}
+	vmat_stack_tasks_deinit(&before);
 	if (err)
 		return err;
 	if (reading->tasks.is_partial)
@@ -194,7 +233,7 @@ static void add_listed(struct reading *reading)
 			task = vmat_stack_tasks_find(&reading->tasks, entry->tid);
 		if (!entry->has_block) {
 			if (task && task->tid == vmat_target_process(reading->target)->pid)
-				reading->has_main = true;
+				reading->main_addr = entry->thread_addr;
 			continue;
 		}
 		/* Two nodes with one thread id: what is hostile or outdated has no second stack. */
@@ -214,34 +253,50 @@ static void add_listed(struct reading *reading)
 	}
 }
 
-/* Threads that no list knows: the main thread, or one whose stack must be guessed. */
-static void add_unlisted(struct reading *reading)
+/* The stack without a thread that holds `sp`: glibc gives it up a moment before its thread is gone. */
+static struct vmat_stack *find_left(struct vmat_stacks *stacks, uint64_t sp)
 {
-	pid_t pid = vmat_target_process(reading->target)->pid;
+	for (size_t i = 0; vmat_is_known(sp) && i < stacks->count; i++) {
+		struct vmat_stack *stack = &stacks->stacks[i];
 
-	for (size_t i = 0; i < reading->tasks.count; i++) {
-		const struct vmat_stack_task *task = &reading->tasks.tasks[i];
-		struct vmat_stack *stack;
-
-		if (reading->is_placed[i])
-			continue;
-		stack = add_stack(reading, task, VMAT_STACK_GUESSED, "");
-		if (task->tid != pid ||
-		    !vmat_stack_guess_main(stack, reading->map,
-					   vmat_target_process(reading->target),
-					   reading->has_main || !reading->has_lists))
-			vmat_stack_guess(stack, reading->map);
+		if (!vmat_is_known(stack->tid) && sp >= stack->begin && sp < stack->end)
+			return stack;
 	}
-	for (size_t i = 0; i < reading->lists.count; i++) {
-		const struct vmat_stack_entry *entry = &reading->lists.entries[i];
+	return NULL;
+}
 
-		if (entry->has_block || !reading->has_main)
-			continue;
-		for (size_t k = 0; k < reading->stacks->count; k++)
-			if (reading->stacks->stacks[k].kind == VMAT_STACK_MAIN &&
-			    entry->list == VMAT_STACK_LIST_USER)
-				reading->stacks->stacks[k].thread_addr = entry->thread_addr;
+/* A thread that no list knows: the main thread, one that is leaving, or one whose stack is guessed. */
+static void add_unlisted(struct reading *reading, const struct vmat_stack_task *task)
+{
+	const struct vmat_process *process = vmat_target_process(reading->target);
+	struct vmat_stack *left = find_left(reading->stacks, task->sp);
+	struct vmat_stack *stack;
+
+	stack = add_stack(reading, task, VMAT_STACK_GUESSED, "");
+	if (task->tid == process->pid &&
+	    vmat_stack_guess_main(stack, reading->map, process,
+				  reading->main_addr || !reading->has_lists)) {
+		stack->thread_addr = reading->main_addr;
+		return;
 	}
+	if (!left) {
+		vmat_stack_guess(stack, reading->map);
+		/* It may be leaving one of the stacks without a thread: which one, only sp could tell. */
+		if (reading->stacks->threads < reading->stacks->count &&
+		    !vmat_is_known(stack->begin))
+			blame(reading->stacks,
+			      "a thread is on no list of glibc: it may be leaving");
+		return;
+	}
+	stack->kind = VMAT_STACK_THREAD;
+	stack->why = "its thread is leaving: glibc has already given up this stack";
+	stack->begin = left->begin;
+	stack->end = left->end;
+	stack->size = left->size;
+	stack->guard = left->guard;
+	stack->thread_addr = left->thread_addr;
+	*left = *stack;
+	reading->stacks->count--;
 }
 
 static int compare_stacks(const void *a, const void *b)
@@ -370,7 +425,9 @@ static int read_stacks(struct reading *reading)
 	if (!stacks->stacks || !reading->is_placed)
 		return -ENOMEM;
 	add_listed(reading);
-	add_unlisted(reading);
+	for (size_t i = 0; i < reading->tasks.count; i++)
+		if (!reading->is_placed[i])
+			add_unlisted(reading, &reading->tasks.tasks[i]);
 	return complete(reading);
 }
 

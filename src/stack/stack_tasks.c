@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <vmatlas/feature.h>
 
 #include "base/text.h"
 #include "target/process.h"
@@ -58,30 +61,14 @@ pid_t vmat_stack_nspid_parse(const char *status, size_t size, size_t *ret_depth)
 	return (pid_t)number;
 }
 
-void vmat_stack_comm_unescape(char *comm)
-{
-	char *to = comm;
-
-	for (const char *from = comm; *from; from++) {
-		if (from[0] == '\\' && from[1] == 'n') {
-			*to++ = '\n';
-			from++;
-		} else if (from[0] == '\\' && from[1] == '\\') {
-			*to++ = '\\';
-			from++;
-		} else {
-			*to++ = *from;
-		}
-	}
-	*to = '\0';
-}
-
 /* What is shared by the reading of all threads. */
 struct reading {
 	struct vmat_target *target;
-	struct vmat_buffer text;
+	char text[4096]; /* of the text that was read last */
+	size_t size;
+	struct vmat_buffer status; /* that may be longer: a process may be in 65536 groups */
 	bool is_nested;   /* the process lives in a pid namespace below that of its /proc */
-	uint64_t refused; /* the first refusal of `syscall` holds for all: 0, or an unknown sp */
+	uint64_t refused; /* `syscall` cannot be read for any thread: 0, or an unknown sp */
 };
 
 static void blame(struct vmat_stack_tasks *tasks, const char *why)
@@ -91,21 +78,41 @@ static void blame(struct vmat_stack_tasks *tasks, const char *why)
 		tasks->partial_why = why;
 }
 
+/* These texts come whole in one read (fs/proc/base.c: single_open), which saves the second. */
 static int read_text(struct reading *reading, pid_t tid, const char *file)
 {
 	char name[48];
+	ssize_t got;
+	int fd;
 
 	snprintf(name, sizeof(name), "task/%d/%s", (int)tid, file);
-	return vmat_source_text(reading->target, name, &reading->text);
+	fd = vmat_source_open_text(reading->target, name);
+	if (fd < 0)
+		return fd;
+	got = vmat_source_read_text(fd, reading->text, sizeof(reading->text));
+	close(fd);
+	reading->size = got < 0 ? 0 : (size_t)got;
+	return got < 0 ? (int)got : 0;
+}
+
+/* The id that a thread has for itself; *ret_depth: in how many pid namespaces it has one. 0: not known. */
+static pid_t read_inner_tid(struct reading *reading, pid_t tid, size_t *ret_depth)
+{
+	char name[48];
+
+	*ret_depth = 0;
+	snprintf(name, sizeof(name), "task/%d/status", (int)tid);
+	if (vmat_source_text(reading->target, name, &reading->status))
+		return 0;
+	return vmat_stack_nspid_parse(reading->status.data, reading->status.size, ret_depth);
 }
 
 /* Is the process in a pid namespace of its own? Then struct pthread holds other ids than /proc. */
 static bool is_nested(struct reading *reading)
 {
-	size_t depth = 0;
+	size_t depth;
 
-	if (vmat_source_text(reading->target, "status", &reading->text) == 0)
-		vmat_stack_nspid_parse(reading->text.data, reading->text.size, &depth);
+	read_inner_tid(reading, vmat_target_process(reading->target)->pid, &depth);
 	return depth > 1;
 }
 
@@ -118,7 +125,7 @@ static uint64_t read_sp(struct reading *reading, struct vmat_stack_tasks *tasks,
 	err = read_text(reading, tid, "syscall");
 	switch (err) {
 	case 0:
-		return vmat_stack_syscall_parse(reading->text.data, reading->text.size);
+		return vmat_stack_syscall_parse(reading->text, reading->size);
 	case -EACCES:
 	case -EPERM:
 		blame(tasks,
@@ -142,20 +149,17 @@ static int read_task(struct reading *reading, struct vmat_stack_tasks *tasks, pi
 	int err = read_text(reading, tid, "stat");
 
 	if (!err)
-		err = vmat_stat_parse(&stat, reading->text.data, reading->text.size);
+		err = vmat_stat_parse(&stat, reading->text, reading->size);
 	if (err)
 		return err;
 	*ret = (struct vmat_stack_task){ .tid = tid, .inner_tid = tid, .state = stat.state };
 	memcpy(ret->name, stat.comm, sizeof(ret->name));
-	vmat_stack_comm_unescape(ret->name);
 	if (reading->is_nested) {
 		size_t depth;
 
-		err = read_text(reading, tid, "status");
-		if (err)
-			return err;
-		ret->inner_tid =
-			vmat_stack_nspid_parse(reading->text.data, reading->text.size, &depth);
+		ret->inner_tid = read_inner_tid(reading, tid, &depth);
+		if (!ret->inner_tid)
+			return -ESRCH;
 	}
 	ret->sp = read_sp(reading, tasks, tid);
 	return 0;
@@ -175,6 +179,9 @@ static int read_tasks(struct reading *reading, struct vmat_stack_tasks *tasks, c
 	if (!tasks->tasks)
 		return -ENOMEM;
 	reading->is_nested = is_nested(reading);
+	if (vmat_source_is_live(reading->target) &&
+	    vmat_feature_state(VMAT_FEATURE_TASK_SYSCALL) == VMAT_FEATURE_FORCED_OFF)
+		reading->refused = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
 	for (size_t i = 0; i < count; i++) {
 		int err = read_task(reading, tasks, tids[i], &tasks->tasks[tasks->count]);
 
@@ -201,7 +208,7 @@ int vmat_stack_tasks_read(struct vmat_stack_tasks *ret, struct vmat_target *targ
 	if (!err)
 		err = read_tasks(&reading, &tasks, tids, count);
 	free(tids);
-	vmat_buffer_deinit(&reading.text);
+	vmat_buffer_deinit(&reading.status);
 	if (err)
 		vmat_stack_tasks_deinit(&tasks);
 	else

@@ -44,7 +44,4 @@ uint64_t vmat_stack_syscall_parse(const char *text, size_t size);
 /* The last number of NSpid in a text of status, and how many there are; 0: no such line. Pure. */
 pid_t vmat_stack_nspid_parse(const char *status, size_t size, size_t *ret_depth);
 
-/* Undoes the kernel's escapes in a comm of stat: \n and \\ (fs/proc/array.c: proc_task_name). */
-void vmat_stack_comm_unescape(char *comm);
-
 #endif
