@@ -6,6 +6,7 @@
  * pagemap, and its folio in kpageflags: then runs split where the size of the folio, or, when asked
  * for, the kernel's flags and map counts differ.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static int add(struct pages_reader *reader, const struct vmat_pages_run *run)
 			pages->runs = more;
 			reader->capacity = capacity;
 		}
+		assert(pages->runs);
 		pages->runs[pages->count++] = *run;
 	}
 	reader->last_pfn = vmat_is_known(run->pfn) ? run->pfn + count - 1 : 0;

@@ -34,11 +34,13 @@ static void live_deinit(struct vmat_target *target)
 	close_if_open(target->kpagecount);
 }
 
+enum { STAT_LIMIT = 4096 };
+
 static int live_check(struct vmat_target *target, struct vmat_error *err)
 {
 	struct vmat_buffer text = {0};
 	struct vmat_stat stat = {0};
-	int code = vmat_source_text(target, "stat", &text);
+	int code = vmat_sys_read_file_at(target->memory_dir, "stat", &text, STAT_LIMIT);
 
 	if (!code)
 		code = vmat_stat_parse(&stat, text.data, text.size);
