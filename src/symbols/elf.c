@@ -317,22 +317,23 @@ static void take_dynamic(const struct vmat_elf *elf, struct dynamic *dynamic, in
 static int read_dynamic(const struct reader *reader, const struct vmat_elf *elf,
 			struct dynamic *ret)
 {
-	size_t entry_size = elf->word_size == 8 ? sizeof(Elf64_Dyn) : sizeof(Elf32_Dyn);
+	const bool is_wide = elf->word_size == 8;
+	size_t entry_size = is_wide ? sizeof(Elf64_Dyn) : sizeof(Elf32_Dyn);
 	uint64_t count = elf->dynamic_size / entry_size;
 
 	*ret = (struct dynamic){ 0 };
 	if (!elf->has_dynamic)
 		return vmat_error_set(reader->err, -ENOENT, "The ELF file has no dynamic section.");
 	for (uint64_t i = 0; i < count && i < DYNAMIC_MAX; i++) {
-		Elf64_Dyn wide;
-		Elf32_Dyn narrow;
-		void *entry = elf->word_size == 8 ? (void *)&wide : (void *)&narrow;
+		Elf64_Dyn wide = { 0 };
+		Elf32_Dyn narrow = { 0 };
+		void *entry = is_wide ? (void *)&wide : (void *)&narrow;
 		int err = fetch_at(reader, elf, elf->dynamic_addr + i * entry_size, entry,
 				   entry_size, "dynamic section");
 
 		if (err)
 			return err;
-		if (elf->word_size == 4) {
+		if (!is_wide) {
 			wide.d_tag = narrow.d_tag;
 			wide.d_un.d_val = narrow.d_un.d_val;
 		}
