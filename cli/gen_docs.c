@@ -7,6 +7,7 @@
  *                                      @COMMANDS@ and @KINDS@ in a manual page
  *   gen_docs bash | zsh | fish         writes a completion
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,15 @@ static void put_scdoc(const char *text)
 	}
 }
 
+/* A meaning as a sentence. */
+static void put_sentence(const char *text)
+{
+	char first[2] = { (char)toupper((unsigned char)text[0]), '\0' };
+
+	put_scdoc(first);
+	put_scdoc(text + 1);
+}
+
 static void man_options(const struct cli_command *command)
 {
 	const struct cli_option *lists[CLI_OPTION_LISTS] = { cli_common_options, NULL };
@@ -38,7 +48,7 @@ static void man_options(const struct cli_command *command)
 			if (o->value_name)
 				printf(" _%s_", o->value_name);
 			fputs("\n\t", stdout);
-			put_scdoc(o->meaning);
+			put_sentence(o->meaning);
 			fputs(".\n\n", stdout);
 		}
 }
@@ -85,7 +95,7 @@ static void man_columns(const struct vmat_list *list)
 		else if (c->show & VMAT_SHOW_JSON)
 			fputs("; by default in JSON", stdout);
 		fputs(")\n\t", stdout);
-		put_scdoc(c->meaning);
+		put_sentence(c->meaning);
 		fputs(". From ", stdout);
 		put_scdoc(c->origin);
 		printf(".%s\n\n", cost_of(c));
@@ -100,7 +110,7 @@ static void man_commands(void)
 		printf("*%s* ", c->name);
 		put_scdoc(c->operands);
 		fputs("\n\t", stdout);
-		put_scdoc(c->summary);
+		put_sentence(c->summary);
 		fputs(".\n\n", stdout);
 	}
 }
@@ -111,8 +121,8 @@ static void man_kinds(void)
 		putchar('*');
 		put_scdoc(vmat_kind_name((enum vmat_kind)kind));
 		fputs("*\n\t", stdout);
-		put_scdoc(vmat_kind_meaning((enum vmat_kind)kind));
-		fputs("\n\n", stdout);
+		put_sentence(vmat_kind_meaning((enum vmat_kind)kind));
+		fputs(".\n\n", stdout);
 	}
 }
 

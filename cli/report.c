@@ -54,6 +54,7 @@ static void print_text(const char *before, const char *text)
 		if (!line[length] || !line[length + 1])
 			break;
 		line += length + 1;
+		line += strspn(line, " ");
 		fputs("  ", stderr);
 	}
 }

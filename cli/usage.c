@@ -62,7 +62,7 @@ static void put_options(FILE *file, const struct cli_option *options)
 
 static void put_columns(FILE *file, const struct vmat_list *list)
 {
-	fprintf(file, "\nColumns of %s (%s):\n", list->name, list->meaning);
+	fprintf(file, "\nColumns of %s:\n", list->name);
 	for (size_t i = 0; i < list->columns_count; i++)
 		if (list->columns[i].type != VMAT_TYPE_ROWS)
 			put_item(file, list->columns[i].name, list->columns[i].meaning, 18);

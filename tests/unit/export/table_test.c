@@ -43,11 +43,11 @@ static void test_aligned(void **state)
 	      "-              - 12345 no\n"
 	      "gr\xc3\xbc\\x1b     <=4K     0 no\n");
 	check(vmat_write_table, "NAME,SIZE", &ascii,
-	      "NAME               SIZE\n"
-	      "first thing     8392704\n"
-	      "|-0x1000               \n"
-	      "`-0x2000               \n"
-	      "-                     -\n"
+	      "NAME              SIZE\n"
+	      "first thing    8392704\n"
+	      "|-0x1000              \n"
+	      "`-0x2000              \n"
+	      "-                    -\n"
 	      "gr\\xc3\\xbc\\x1b  <=4096\n");
 }
 
