@@ -81,7 +81,7 @@ static void rollup(struct context *context)
 
 static void read_map(struct context *context, uint32_t want)
 {
-	struct vmat_map_options options = {.size = sizeof(options), .want = want};
+	struct vmat_map_options options = { .size = sizeof(options), .want = want };
 	struct vmat_map *map = NULL;
 	struct vmat_error err;
 
@@ -109,8 +109,9 @@ static void map_smaps(struct context *context)
 
 static void atlas(struct context *context)
 {
-	struct vmat_atlas_options options = {
-		.size = sizeof(options), .want = VMAT_ATLAS_OWNERS, .map_want = VMAT_WANT_PAGES};
+	struct vmat_atlas_options options = { .size = sizeof(options),
+					      .want = VMAT_ATLAS_OWNERS,
+					      .map_want = VMAT_WANT_PAGES };
 	struct vmat_atlas *all = NULL;
 
 	if (vmat_atlas_read(&all, context->target, &options, NULL))
@@ -207,11 +208,11 @@ static const struct method {
 	void (*run)(struct context *context);
 	bool is_dear; /* walks smaps */
 } methods[] = {
-	{"floor_maps", floor_maps, false}, {"map_regions", map_regions, false},
-	{"map_pages", map_pages, false},   {"atlas", atlas, false},
-	{"scan_floor", scan_floor, false}, {"scan_ours", scan_ours, false},
-	{"stacks", stacks, false},         {"rollup", rollup, true},
-	{"floor_smaps", floor_smaps, true}, {"map_smaps", map_smaps, true},
+	{ "floor_maps", floor_maps, false },  { "map_regions", map_regions, false },
+	{ "map_pages", map_pages, false },    { "atlas", atlas, false },
+	{ "scan_floor", scan_floor, false },  { "scan_ours", scan_ours, false },
+	{ "stacks", stacks, false },          { "rollup", rollup, true },
+	{ "floor_smaps", floor_smaps, true }, { "map_smaps", map_smaps, true },
 };
 
 enum { METHODS = sizeof(methods) / sizeof(methods[0]) };
@@ -226,8 +227,8 @@ static int compare(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	static double cpu[METHODS][ROUNDS_MAX], longest[METHODS][ROUNDS_MAX];
-	struct vmat_map_options options = {.size = sizeof(options)};
-	struct context context = {0};
+	struct vmat_map_options options = { .size = sizeof(options) };
+	struct context context = { 0 };
 	struct vmat_error err;
 	int rounds;
 

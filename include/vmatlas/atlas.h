@@ -26,17 +26,17 @@ enum vmat_kind {
 	VMAT_KIND_ARENA,       /* a heap of a glibc malloc thread arena */
 	VMAT_KIND_MALLOC_MMAP, /* a block that malloc took from mmap */
 	VMAT_KIND_STACK,
-	VMAT_KIND_GUARD,       /* no rights, below a stack */
-	VMAT_KIND_TLS,         /* thread-local storage of the main thread */
-	VMAT_KIND_FILE,        /* a mapped file that is no program or library */
+	VMAT_KIND_GUARD, /* no rights, below a stack */
+	VMAT_KIND_TLS,   /* thread-local storage of the main thread */
+	VMAT_KIND_FILE,  /* a mapped file that is no program or library */
 	VMAT_KIND_SHM,
 	VMAT_KIND_MEMFD,
 	VMAT_KIND_HUGETLB,
-	VMAT_KIND_JIT,         /* anonymous and executable */
+	VMAT_KIND_JIT, /* anonymous and executable */
 	VMAT_KIND_VDSO,
-	VMAT_KIND_KERNEL,      /* [vvar], [vsyscall], [uprobes] */
-	VMAT_KIND_RESERVED,    /* no rights: address space that is kept, not used */
-	VMAT_KIND_ANON,        /* anonymous, and nothing tells whose */
+	VMAT_KIND_KERNEL,   /* [vvar], [vsyscall], [uprobes] */
+	VMAT_KIND_RESERVED, /* no rights: address space that is kept, not used */
+	VMAT_KIND_ANON,     /* anonymous, and nothing tells whose */
 	VMAT_KIND_COUNT,
 };
 
@@ -49,7 +49,7 @@ struct vmat_part {
 	uint64_t start;
 	uint64_t end;
 	enum vmat_kind kind;
-	const char *owner; /* "thread 77 worker", "libc.so.6", "arena 0x7f..": "" when none is known */
+	const char *owner; /* "thread 77 worker", "libc.so.6"; "" when none is known */
 	const char *why;   /* the evidence, one short clause */
 	uint64_t tid;      /* of the owning thread, else unknown */
 };
@@ -66,7 +66,7 @@ struct vmat_owner {
 struct vmat_total {
 	enum vmat_kind kind;
 	uint64_t count;
-	uint64_t size, rss, pss, uss, swap, copied; /* unknown when unknown for any of the regions */
+	uint64_t size, rss, pss, uss, swap, copied; /* unknown when it is so for any region */
 };
 
 struct vmat_atlas {
@@ -79,7 +79,7 @@ struct vmat_atlas {
 };
 
 enum vmat_atlas_want {
-	VMAT_ATLAS_OWNERS = 1, /* kinds, owners, evidence: reads stacks, ELF headers, heap headers */
+	VMAT_ATLAS_OWNERS = 1, /* kinds, owners, evidence: reads stacks, ELF and heap headers */
 };
 
 struct vmat_atlas_options {

@@ -48,15 +48,15 @@ int vmat_error_prefix(struct vmat_error *err, const char *format, ...) VMAT_PRIN
  * the type, which no address, size or count of a process can have.
  */
 enum vmat_reason {
-	VMAT_NOT_ASKED = 1,   /* the caller did not ask for it */
-	VMAT_NOT_PERMITTED,   /* the kernel refused: see the model's `partial_why` */
-	VMAT_KERNEL_LACKS,    /* this kernel, or a forced fallback, cannot tell */
-	VMAT_CHANGED,         /* the target changed or went away while it was read */
-	VMAT_INVISIBLE,       /* device memory (VM_PFNMAP): the kernel shows none of its pages */
-	VMAT_RUNNING,         /* the thread runs: only a blocked thread shows its stack pointer */
-	VMAT_NOT_RECORDED,    /* the recorded tree does not hold it */
-	VMAT_NOT_APPLICABLE,  /* the fact has no meaning here */
-	VMAT_NOT_FOUND,       /* looked for and not there: no evidence either way */
+	VMAT_NOT_ASKED = 1,  /* the caller did not ask for it */
+	VMAT_NOT_PERMITTED,  /* the kernel refused: see the model's `partial_why` */
+	VMAT_KERNEL_LACKS,   /* this kernel, or a forced fallback, cannot tell */
+	VMAT_CHANGED,        /* the target changed or went away while it was read */
+	VMAT_INVISIBLE,      /* device memory (VM_PFNMAP): the kernel shows none of its pages */
+	VMAT_RUNNING,        /* the thread runs: only a blocked thread shows its stack pointer */
+	VMAT_NOT_RECORDED,   /* the recorded tree does not hold it */
+	VMAT_NOT_APPLICABLE, /* the fact has no meaning here */
+	VMAT_NOT_FOUND,      /* looked for and not there: no evidence either way */
 	VMAT_REASON_END,
 };
 

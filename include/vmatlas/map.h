@@ -50,18 +50,19 @@ struct vmat_region {
 	uint64_t inode;     /* maps: inode; 0 for anonymous memory */
 	uint32_t dev_major; /* maps: device of the file system */
 	uint32_t dev_minor;
-	uint8_t prot; /* enum vmat_prot */
+	uint8_t prot;    /* enum vmat_prot */
 	uint8_t backing; /* enum vmat_backing */
 	bool is_deleted; /* the file was unlinked (the kernel's " (deleted)" is cut off from `name`) */
 	bool rss_is_upper_bound; /* rss may hold zero pages: pagemap cannot tell them */
-	const char *name; /* maps: path or [name], octal escapes undone; "" when there is none */
+	const char *name;   /* maps: path or [name], octal escapes undone; "" when there is none */
 	uint64_t page_size; /* of the mapping: hugetlb's, else the base page */
 
 	/* from the page scan (VMAT_WANT_PAGES) */
-	uint64_t rss;  /* present minus the zero page: smaps "Rss"; 0 for hugetlb, as the kernel counts */
-	uint64_t swap; /* really swapped: smaps "Swap" */
-	uint64_t huge; /* present and mapped by a PMD or PUD; for hugetlb all that is present */
-	uint64_t zero; /* the zero page mapped */
+	uint64_t
+		rss; /* present minus the zero page: smaps "Rss"; 0 for hugetlb, as the kernel counts */
+	uint64_t swap;  /* really swapped: smaps "Swap" */
+	uint64_t huge;  /* present and mapped by a PMD or PUD; for hugetlb all that is present */
+	uint64_t zero;  /* the zero page mapped */
 	uint64_t guard; /* guard pages without a VMA */
 	uint64_t first_present_addr; /* of the lowest present page that is not the zero page */
 	uint64_t copied; /* VMAT_WANT_COPIED: private copies of file pages, present or swapped */
@@ -85,30 +86,30 @@ static inline uint64_t vmat_region_size(const struct vmat_region *region)
 
 /* The process's own counters. Origin: /proc/PID/status unless said. Bytes unless said. */
 struct vmat_counters {
-	uint64_t size;     /* VmSize */
-	uint64_t peak;     /* VmPeak */
-	uint64_t rss;      /* VmRSS */
-	uint64_t rss_peak; /* VmHWM */
-	uint64_t rss_anon; /* RssAnon */
-	uint64_t rss_file; /* RssFile */
-	uint64_t rss_shmem; /* RssShmem */
-	uint64_t swap;     /* VmSwap */
-	uint64_t page_tables; /* VmPTE */
-	uint64_t locked;   /* VmLck */
-	uint64_t pinned;   /* VmPin */
-	uint64_t hugetlb;  /* HugetlbPages */
-	uint64_t data;     /* VmData */
-	uint64_t threads;  /* Threads; a count */
+	uint64_t size;         /* VmSize */
+	uint64_t peak;         /* VmPeak */
+	uint64_t rss;          /* VmRSS */
+	uint64_t rss_peak;     /* VmHWM */
+	uint64_t rss_anon;     /* RssAnon */
+	uint64_t rss_file;     /* RssFile */
+	uint64_t rss_shmem;    /* RssShmem */
+	uint64_t swap;         /* VmSwap */
+	uint64_t page_tables;  /* VmPTE */
+	uint64_t locked;       /* VmLck */
+	uint64_t pinned;       /* VmPin */
+	uint64_t hugetlb;      /* HugetlbPages */
+	uint64_t data;         /* VmData */
+	uint64_t threads;      /* Threads; a count */
 	uint64_t faults_minor; /* stat: minflt; a count */
 	uint64_t faults_major; /* stat: majflt; a count */
 	uint64_t regions_max;  /* /proc/sys/vm/max_map_count; a count */
 };
 
 enum vmat_want {
-	VMAT_WANT_REGIONS = 0,    /* maps alone */
-	VMAT_WANT_PAGES = 1 << 0, /* rss, swap, huge, zero, guard: one page scan, no smaps */
+	VMAT_WANT_REGIONS = 0,     /* maps alone */
+	VMAT_WANT_PAGES = 1 << 0,  /* rss, swap, huge, zero, guard: one page scan, no smaps */
 	VMAT_WANT_COPIED = 1 << 1, /* copied: a dearer scan of private file mappings */
-	VMAT_WANT_SMAPS = 1 << 2, /* pss, uss, dirty, vm_flags, ...: makes the kernel walk all page
+	VMAT_WANT_SMAPS = 1 << 2,  /* pss, uss, dirty, vm_flags, ...: makes the kernel walk all page
 				     tables of the target under its lock; never read by default */
 	VMAT_WANT_COUNTERS = 1 << 3,
 };
@@ -117,16 +118,16 @@ struct vmat_map {
 	struct vmat_region *regions; /* ascending, not overlapping */
 	size_t count;
 	struct vmat_counters counters;
-	uint32_t want;            /* what was asked for */
+	uint32_t want; /* what was asked for */
 	uint64_t base_page_size;
-	bool is_partial;          /* something changed or was refused while reading */
-	char partial_why[508];    /* why, when it is partial; "" else */
+	bool is_partial;       /* something changed or was refused while reading */
+	char partial_why[508]; /* why, when it is partial; "" else */
 	struct vmat_map_priv *priv;
 };
 
 struct vmat_map_options {
 	size_t size;
-	uint32_t want;        /* enum vmat_want */
+	uint32_t want; /* enum vmat_want */
 	/* called now and then with how much of the address space is done; may be NULL */
 	void (*progress)(void *context, uint64_t done, uint64_t total);
 	void *progress_context;
@@ -148,7 +149,8 @@ int vmat_map_read(struct vmat_map **ret, struct vmat_target *target,
 struct vmat_map *vmat_map_free(struct vmat_map *map);
 
 /* Reads the counters alone: they can be read even where the map cannot. Unknown ones say why. */
-int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target, struct vmat_error *err);
+int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target,
+		       struct vmat_error *err);
 
 /* The index of the region that holds addr, or of the first one above it (map->count if none). */
 size_t vmat_map_find(const struct vmat_map *map, uint64_t addr);
@@ -186,6 +188,7 @@ struct vmat_where {
 	bool is_rule_checked;
 	char why[252];
 };
+
 int vmat_map_where(const struct vmat_map *map, struct vmat_target *target, uint64_t size,
 		   struct vmat_where *ret, struct vmat_error *err);
 

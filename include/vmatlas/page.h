@@ -19,22 +19,23 @@ extern "C" {
 struct vmat_pages_run {
 	uint64_t start;
 	uint64_t end;
-	uint64_t page_size; /* really in use: PMD-mapped 2 MiB, large folio (with frames), or base */
-	uint32_t flags;     /* enum vmat_page_flag */
-	uint32_t known;     /* which of the flags could be told */
-	bool is_copied;     /* a private copy of a page of the file that is mapped */
-	bool is_invisible;  /* VM_PFNMAP: the kernel shows no pages of it */
-	size_t region;      /* index in the map */
-	uint64_t pfn;       /* first frame; VMAT_UNKNOWN without the right to see frames */
-	uint64_t pfn_runs;  /* physically contiguous pieces in this run */
+	uint64_t
+		page_size; /* really in use: PMD-mapped 2 MiB, large folio (with frames), or base */
+	uint32_t flags;    /* enum vmat_page_flag */
+	uint32_t known;    /* which of the flags could be told */
+	bool is_copied;    /* a private copy of a page of the file that is mapped */
+	bool is_invisible; /* VM_PFNMAP: the kernel shows no pages of it */
+	size_t region;     /* index in the map */
+	uint64_t pfn;      /* first frame; VMAT_UNKNOWN without the right to see frames */
+	uint64_t pfn_runs; /* physically contiguous pieces in this run */
 	uint64_t kpageflags; /* VMAT_PAGES_KPAGEFLAGS: flags common to the run, else unknown */
 	uint64_t mapcount;   /* VMAT_PAGES_KPAGEFLAGS: /proc/kpagecount, when equal over the run */
 };
 
 enum vmat_pages_option {
-	VMAT_PAGES_EXCLUSIVE = 1, /* tell exclusive from shared pages: reads pagemap */
-	VMAT_PAGES_FRAMES = 2,    /* frame numbers, physical runs, sizes of large folios */
-	VMAT_PAGES_KPAGEFLAGS = 4, /* the kernel's flags of each page: runs split where they differ */
+	VMAT_PAGES_EXCLUSIVE = 1,  /* tell exclusive from shared pages: reads pagemap */
+	VMAT_PAGES_FRAMES = 2,     /* frame numbers, physical runs, sizes of large folios */
+	VMAT_PAGES_KPAGEFLAGS = 4, /* the kernel's flags of each page; they split runs */
 };
 
 struct vmat_pages {
@@ -60,11 +61,11 @@ const char *vmat_kpageflag_name(unsigned bit);
 
 /* A private region and its copies. Counts are pages of map->base_page_size. */
 struct vmat_cow_region {
-	size_t region;           /* index in the map */
-	uint64_t pages;          /* size in pages */
-	uint64_t copied_pages;   /* file mappings: private copies. Anonymous: not applicable */
-	uint64_t exclusive_pages; /* anonymous or copied pages that only this process maps */
-	uint64_t shared_pages;   /* anonymous or copied pages still shared after a fork */
+	size_t region;                /* index in the map */
+	uint64_t pages;               /* size in pages */
+	uint64_t copied_pages;        /* file mappings: private copies. Anonymous: not applicable */
+	uint64_t exclusive_pages;     /* anonymous or copied pages that only this process maps */
+	uint64_t shared_pages;        /* anonymous or copied pages still shared after a fork */
 	struct vmat_page_run *ranges; /* file: copied ranges; anonymous: shared ranges */
 	size_t ranges_count;
 };
@@ -84,13 +85,15 @@ struct vmat_cow *vmat_cow_free(struct vmat_cow *cow);
 /* The page size at one address. */
 struct vmat_pagesize {
 	uint64_t addr;
-	uint64_t mapping;  /* the page size of the mapping: "KernelPageSize" */
-	uint64_t in_use;   /* the size of the page that is really there; unknown when none is present */
+	uint64_t mapping; /* the page size of the mapping: "KernelPageSize" */
+	uint64_t
+		in_use; /* the size of the page that is really there; unknown when none is present */
 	bool is_mapped;
 	bool is_present;
-	size_t region;     /* index in the map */
-	char why[120];     /* how the size in use was found out */
+	size_t region; /* index in the map */
+	char why[120]; /* how the size in use was found out */
 };
+
 int vmat_pagesize_read(struct vmat_pagesize *ret, struct vmat_target *target,
 		       const struct vmat_map *map, uint64_t addr, struct vmat_error *err);
 

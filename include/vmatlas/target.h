@@ -45,17 +45,17 @@ struct vmat_process {
 	pid_t pid;
 	pid_t ppid;
 	uint32_t uid;
-	char state;             /* 'R', 'S', ... as in proc(5) stat */
-	unsigned word_size;     /* 4 or 8; 0 when not known */
-	uint64_t start_ticks;   /* stat: starttime */
-	uint64_t threads;       /* stat: num_threads */
-	char comm[64];          /* stat: comm */
-	char *exe;              /* readlink of exe; NULL when not permitted */
-	uint64_t stack_addr;    /* stat: startstack; 0 when not permitted. Changes at exec */
-	uint64_t auxv_base;     /* AT_BASE: where the dynamic loader lies; 0 when not known */
-	uint64_t auxv_phdr;     /* AT_PHDR; 0 when not known */
-	uint64_t auxv_vdso;     /* AT_SYSINFO_EHDR; 0 when not known */
-	uint64_t stack_limit;   /* limits: Max stack size (soft); UINT64_MAX-ish when unlimited */
+	char state;           /* 'R', 'S', ... as in proc(5) stat */
+	unsigned word_size;   /* 4 or 8; 0 when not known */
+	uint64_t start_ticks; /* stat: starttime */
+	uint64_t threads;     /* stat: num_threads */
+	char comm[64];        /* stat: comm */
+	char *exe;            /* readlink of exe; NULL when not permitted */
+	uint64_t stack_addr;  /* stat: startstack; 0 when not permitted. Changes at exec */
+	uint64_t auxv_base;   /* AT_BASE: where the dynamic loader lies; 0 when not known */
+	uint64_t auxv_phdr;   /* AT_PHDR; 0 when not known */
+	uint64_t auxv_vdso;   /* AT_SYSINFO_EHDR; 0 when not known */
+	uint64_t stack_limit; /* limits: Max stack size (soft); UINT64_MAX-ish when unlimited */
 };
 
 #define VMAT_STACK_UNLIMITED (UINT64_MAX >> 1)

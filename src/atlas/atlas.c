@@ -73,7 +73,8 @@ static int set_named(struct vmat_atlas *atlas, size_t i, struct vmat_part *part)
 
 	if (name[0] != '[' || !size)
 		return 0;
-	part->owner = vmat_strings_printf(&atlas->priv->strings, "\"%.*s\"", (int)size - 1, colon + 1);
+	part->owner =
+		vmat_strings_printf(&atlas->priv->strings, "\"%.*s\"", (int)size - 1, colon + 1);
 	part->why = "named by the program (PR_SET_VMA_ANON_NAME)";
 	return part->owner ? 0 : -ENOMEM;
 }
@@ -126,8 +127,8 @@ static int set_from_claims(struct vmat_atlas *atlas, size_t i, const struct vmat
 		/* What has an owner says more than what has none, whatever their sizes. */
 		if (parts[k].kind != VMAT_KIND_ANON && largest->kind == VMAT_KIND_ANON)
 			largest = &parts[k];
-		else if (is_larger && (parts[k].kind != VMAT_KIND_ANON ||
-				       largest->kind == VMAT_KIND_ANON))
+		else if (is_larger &&
+			 (parts[k].kind != VMAT_KIND_ANON || largest->kind == VMAT_KIND_ANON))
 			largest = &parts[k];
 	}
 	if (n == 1) {
@@ -180,7 +181,7 @@ static int set_owners(struct vmat_atlas *atlas)
 /* Stacks that cannot be read leave a gap in the atlas, not none at all. */
 static int read_stacks(struct vmat_atlas *atlas, struct vmat_target *target)
 {
-	struct vmat_error why = {0};
+	struct vmat_error why = { 0 };
 	int err = vmat_stacks_read(&atlas->stacks, target, atlas->map, &why);
 
 	if (err == -ENOMEM)
@@ -263,7 +264,7 @@ static void add_fact(uint64_t *sum, uint64_t fact)
 
 size_t vmat_atlas_totals(const struct vmat_atlas *atlas, struct vmat_total *ret)
 {
-	struct vmat_total totals[VMAT_KIND_COUNT] = {0};
+	struct vmat_total totals[VMAT_KIND_COUNT] = { 0 };
 	size_t count = 0;
 
 	for (size_t i = 0; atlas->owners && i < atlas->map->count; i++) {

@@ -48,7 +48,7 @@ static int read_memory_file(void *context, uint64_t offset, void *buffer, size_t
 static bool read_elf(struct vmat_atlas *atlas, const struct vmat_region *region,
 		     struct vmat_elf *elf)
 {
-	struct memory_file file = {atlas->priv->target, region->start, vmat_region_size(region)};
+	struct memory_file file = { atlas->priv->target, region->start, vmat_region_size(region) };
 	vmat_autoclose int fd = -1;
 	int err = -ENODATA;
 
@@ -280,7 +280,7 @@ static int set_region(struct vmat_atlas *atlas, size_t i, struct image *image)
 
 int vmat_atlas_add_files(struct vmat_atlas *atlas)
 {
-	struct image image = {0};
+	struct image image = { 0 };
 
 	for (size_t i = 0; i < atlas->map->count; i++) {
 		int err = set_region(atlas, i, &image);

@@ -20,7 +20,8 @@ int vmat_atlas_add_loader(struct vmat_atlas *atlas)
 	for (int n = 0; n < LINK_MAPS_MAX && addr; n++) {
 		int err;
 
-		if (!vmat_atlas_read_words(atlas, addr, words, WORDS) || words[PREVIOUS] != previous)
+		if (!vmat_atlas_read_words(atlas, addr, words, WORDS) ||
+		    words[PREVIOUS] != previous)
 			return 0;
 		err = vmat_atlas_claim_rest(atlas, addr,
 					    (struct vmat_part){

@@ -21,7 +21,7 @@ struct vmat_claim {
 
 struct vmat_atlas_priv {
 	struct vmat_strings strings;
-	struct vmat_arena arena; /* parts */
+	struct vmat_arena arena;   /* parts */
 	struct vmat_claim *claims; /* ascending by start within a region once sorted */
 	size_t claims_count;
 	size_t claims_capacity;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/arena.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/arena.h"
 
 enum { CHUNK_SIZE = 64 * 1024, SLOTS_FIRST = 256 };
 
@@ -58,6 +58,7 @@ char *vmat_arena_string(struct vmat_arena *arena, const char *text, size_t size)
 }
 
 VMAT_PRINTF(2, 0)
+
 static char *arena_vprintf(struct vmat_arena *arena, const char *format, va_list args)
 {
 	va_list again;
@@ -89,7 +90,7 @@ void vmat_strings_deinit(struct vmat_strings *strings)
 {
 	vmat_arena_deinit(&strings->arena);
 	free(strings->slots);
-	*strings = (struct vmat_strings){0};
+	*strings = (struct vmat_strings){ 0 };
 }
 
 /* FNV-1a. */
@@ -150,7 +151,7 @@ const char *vmat_strings_intern(struct vmat_strings *strings, const char *text, 
 
 const char *vmat_strings_printf(struct vmat_strings *strings, const char *format, ...)
 {
-	struct vmat_arena scratch = {0};
+	struct vmat_arena scratch = { 0 };
 	const char *interned = NULL;
 	char small[256];
 	va_list args;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/buffer.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer.h"
-
 void vmat_buffer_deinit(struct vmat_buffer *buffer)
 {
 	free(buffer->data);
-	*buffer = (struct vmat_buffer){0};
+	*buffer = (struct vmat_buffer){ 0 };
 }
 
 int vmat_buffer_reserve(struct vmat_buffer *buffer, size_t more)

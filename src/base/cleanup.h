@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define vmat_cleanup(function) __attribute__((cleanup(function)))
-#define vmat_autofree	       vmat_cleanup(vmat_cleanup_free)
-#define vmat_autoclose	       vmat_cleanup(vmat_cleanup_close)
+#define vmat_autofree          vmat_cleanup(vmat_cleanup_free)
+#define vmat_autoclose         vmat_cleanup(vmat_cleanup_close)
 
 static inline void vmat_cleanup_free(void *pointer)
 {
@@ -32,17 +32,17 @@ static inline void vmat_cleanup_close(const int *fd)
 }
 
 /* Moves a value out of a variable with cleanup. */
-#define vmat_take_ptr(pointer)                                                                     \
-	({                                                                                         \
-		__typeof__(*(pointer)) vmat_taken_ = *(pointer);                                   \
-		*(pointer) = NULL;                                                                 \
-		vmat_taken_;                                                                       \
+#define vmat_take_ptr(pointer)                                   \
+	({                                                       \
+		__typeof__(*(pointer)) vmat_taken_ = *(pointer); \
+		*(pointer) = NULL;                               \
+		vmat_taken_;                                     \
 	})
-#define vmat_take_fd(fd)                                                                           \
-	({                                                                                         \
-		int vmat_taken_ = *(fd);                                                           \
-		*(fd) = -1;                                                                        \
-		vmat_taken_;                                                                       \
+#define vmat_take_fd(fd)                 \
+	({                               \
+		int vmat_taken_ = *(fd); \
+		*(fd) = -1;              \
+		vmat_taken_;             \
 	})
 
 #endif

@@ -13,20 +13,20 @@ static const struct {
 	size_t to;
 	unsigned shift; /* 10: the text is in kB */
 } rows[] = {
-	{"VmPeak", offsetof(struct vmat_counters, peak), 10},
-	{"VmSize", offsetof(struct vmat_counters, size), 10},
-	{"VmLck", offsetof(struct vmat_counters, locked), 10},
-	{"VmPin", offsetof(struct vmat_counters, pinned), 10},
-	{"VmHWM", offsetof(struct vmat_counters, rss_peak), 10},
-	{"VmRSS", offsetof(struct vmat_counters, rss), 10},
-	{"RssAnon", offsetof(struct vmat_counters, rss_anon), 10},
-	{"RssFile", offsetof(struct vmat_counters, rss_file), 10},
-	{"RssShmem", offsetof(struct vmat_counters, rss_shmem), 10},
-	{"VmData", offsetof(struct vmat_counters, data), 10},
-	{"VmPTE", offsetof(struct vmat_counters, page_tables), 10},
-	{"VmSwap", offsetof(struct vmat_counters, swap), 10},
-	{"HugetlbPages", offsetof(struct vmat_counters, hugetlb), 10},
-	{"Threads", offsetof(struct vmat_counters, threads), 0},
+	{ "VmPeak", offsetof(struct vmat_counters, peak), 10 },
+	{ "VmSize", offsetof(struct vmat_counters, size), 10 },
+	{ "VmLck", offsetof(struct vmat_counters, locked), 10 },
+	{ "VmPin", offsetof(struct vmat_counters, pinned), 10 },
+	{ "VmHWM", offsetof(struct vmat_counters, rss_peak), 10 },
+	{ "VmRSS", offsetof(struct vmat_counters, rss), 10 },
+	{ "RssAnon", offsetof(struct vmat_counters, rss_anon), 10 },
+	{ "RssFile", offsetof(struct vmat_counters, rss_file), 10 },
+	{ "RssShmem", offsetof(struct vmat_counters, rss_shmem), 10 },
+	{ "VmData", offsetof(struct vmat_counters, data), 10 },
+	{ "VmPTE", offsetof(struct vmat_counters, page_tables), 10 },
+	{ "VmSwap", offsetof(struct vmat_counters, swap), 10 },
+	{ "HugetlbPages", offsetof(struct vmat_counters, hugetlb), 10 },
+	{ "Threads", offsetof(struct vmat_counters, threads), 0 },
 };
 
 static void parse_status(struct vmat_counters *ret, const char *text, const char *end)
@@ -69,10 +69,11 @@ static void parse_faults(struct vmat_counters *ret, const char *text, const char
 	}
 }
 
-int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target, struct vmat_error *err)
+int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target,
+		       struct vmat_error *err)
 {
 	struct vmat_counters counters;
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t *facts = (uint64_t *)&counters;
 	int code;
 

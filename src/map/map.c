@@ -42,7 +42,8 @@ static int explain_regions(struct vmat_target *target, int code, struct vmat_err
 		return vmat_error_set(err, code, "the record of process %d holds no maps",
 				      (int)process->pid);
 	case -EINVAL:
-		return vmat_error_set(err, code, "the map of process %d is not in the form of proc(5)",
+		return vmat_error_set(err, code,
+				      "the map of process %d is not in the form of proc(5)",
 				      (int)process->pid);
 	default:
 		return vmat_error_set(err, code, "the map of process %d cannot be read: %s",
@@ -53,7 +54,7 @@ static int explain_regions(struct vmat_target *target, int code, struct vmat_err
 /* What happened meanwhile: a target that ended or became another program gives no whole answer. */
 static int check_end(struct vmat_map *map, struct vmat_target *target)
 {
-	struct vmat_error why = {0};
+	struct vmat_error why = { 0 };
 	int code = vmat_target_check(target, &why);
 
 	if (code == -ENOMEM)
@@ -66,8 +67,8 @@ static int check_end(struct vmat_map *map, struct vmat_target *target)
 int vmat_map_read(struct vmat_map **ret, struct vmat_target *target,
 		  const struct vmat_map_options *options, struct vmat_error *err)
 {
-	static const struct vmat_map_options defaults = {.size = sizeof(defaults),
-							  .want = VMAT_WANT_PAGES};
+	static const struct vmat_map_options defaults = { .size = sizeof(defaults),
+							  .want = VMAT_WANT_PAGES };
 	vmat_cleanup(cleanup_map) struct vmat_map *map = calloc(1, sizeof(*map));
 	int code;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include "map/maps_text.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "map/maps_text.h"
 
 /* "rwxp": returns what is behind it, or NULL. */
 static const char *parse_prot(const char *c, const char *end, uint8_t *prot)
@@ -11,7 +12,8 @@ static const char *parse_prot(const char *c, const char *end, uint8_t *prot)
 	if (end - c < 5 || c[4] != ' ')
 		return NULL;
 	*prot = (uint8_t)((c[0] == 'r' ? VMAT_PROT_READ : 0) | (c[1] == 'w' ? VMAT_PROT_WRITE : 0) |
-			  (c[2] == 'x' ? VMAT_PROT_EXEC : 0) | (c[3] == 's' ? VMAT_PROT_SHARED : 0));
+			  (c[2] == 'x' ? VMAT_PROT_EXEC : 0) |
+			  (c[3] == 's' ? VMAT_PROT_SHARED : 0));
 	return c + 5;
 }
 
@@ -92,9 +94,12 @@ struct field {
 	size_t also_to;
 };
 
-#define NOWHERE SIZE_MAX
+#define NOWHERE    SIZE_MAX
 #define TO(member) offsetof(struct vmat_region, member)
-#define FIELD(name, to, also_to) {name ":       ", sizeof(name), to, also_to}
+#define FIELD(name, to, also_to)                           \
+	{                                                  \
+		name ":       ", sizeof(name), to, also_to \
+	}
 
 static uint64_t *fact_at(struct vmat_region *region, size_t offset)
 {
@@ -132,7 +137,7 @@ static const struct field fields[] = {
 enum {
 	FIELDS_COUNT = sizeof(fields) / sizeof(fields[0]),
 	FIELD_VM_FLAGS = FIELDS_COUNT - 1,
-	LINE_SIZE = 28,  /* "%-16s%8lu kB\n": one width, unless a number has more than 8 digits */
+	LINE_SIZE = 28, /* "%-16s%8lu kB\n": one width, unless a number has more than 8 digits */
 	NUMBER_AT = 16,
 	NUMBER_SIZE = 8,
 };

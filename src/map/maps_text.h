@@ -25,9 +25,9 @@ int vmat_maps_line_parse(struct vmat_maps_line *ret, const char *c, const char *
  * zeroes at first.
  */
 struct vmat_smaps_layout {
-	size_t hint;    /* the field that is expected next */
-	size_t size;    /* of all lines before "VmFlags"; 0 while no block was learned */
-	size_t learned; /* of the block that is being learned */
+	size_t hint;          /* the field that is expected next */
+	size_t size;          /* of all lines before "VmFlags"; 0 while no block was learned */
+	size_t learned;       /* of the block that is being learned */
 	uint32_t offsets[32]; /* of the number's line in the block, by field; UINT32_MAX: none */
 	uint8_t flag_bits[26 * 26]; /* the bit of each code of VmFlags, plus one */
 };

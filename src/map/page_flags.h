@@ -19,6 +19,17 @@ static inline bool vmat_region_has_pages(const struct vmat_region *region)
 	return region->backing != VMAT_BACKING_KERNEL || strcmp(region->name, "[vdso]") == 0;
 }
 
+/*
+ * What the pages of a run in this region really are. pagemap calls the huge zero page, which stands for 2 MiB that
+ * were only read, one of a file, for it is not anonymous: in anonymous memory that gives it away.
+ */
+static inline uint32_t vmat_region_page_flags(const struct vmat_region *region, uint32_t flags)
+{
+	if (region->backing != VMAT_BACKING_ANON || !(flags & VMAT_PAGE_FILE))
+		return flags;
+	return (flags & ~(uint32_t)VMAT_PAGE_FILE) | VMAT_PAGE_ZERO;
+}
+
 /* Can pages of it be private copies of pages of a file? */
 static inline bool vmat_region_has_copies(const struct vmat_region *region)
 {

@@ -92,12 +92,12 @@ static int add(struct pages_reader *reader, const struct vmat_pages_run *run)
 }
 
 /* A run with all that the region alone says. */
-static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t start, uint64_t end,
-				     uint32_t flags)
+static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t start,
+				     uint64_t end, uint32_t flags)
 {
 	const struct vmat_region *region = &reader->map->regions[reader->region];
 	bool has_frames = reader->options & (VMAT_PAGES_FRAMES | VMAT_PAGES_KPAGEFLAGS);
-	uint64_t no_frame = VMAT_UNKNOWN(!has_frames ? VMAT_NOT_ASKED
+	uint64_t no_frame = VMAT_UNKNOWN(!has_frames                 ? VMAT_NOT_ASKED
 					 : flags & VMAT_PAGE_PRESENT ? VMAT_NOT_PERMITTED
 								     : VMAT_NOT_APPLICABLE);
 	struct vmat_pages_run run = {
@@ -113,6 +113,9 @@ static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t
 		.mapcount = no_frame,
 	};
 
+	run.flags = vmat_region_page_flags(region, flags);
+	if (run.flags != flags)
+		run.known |= VMAT_PAGE_ZERO;
 	if (flags & VMAT_PAGE_HUGE && region->backing != VMAT_BACKING_HUGETLB)
 		run.page_size = VMAT_PMD_SIZE;
 	run.is_copied = vmat_region_has_copies(region) && reader->known & VMAT_PAGE_FILE &&
@@ -164,7 +167,8 @@ static int add_frame(struct pages_reader *reader, uint64_t addr, uint32_t flags,
 	return add(reader, &run);
 }
 
-static int add_with_frames(struct pages_reader *reader, uint64_t start, uint64_t end, uint32_t flags)
+static int add_with_frames(struct pages_reader *reader, uint64_t start, uint64_t end,
+			   uint32_t flags)
 {
 	uint64_t entries[FRAMES];
 
@@ -252,7 +256,8 @@ static int explain_pages(struct vmat_target *target, int code, struct vmat_error
 	case -ENOENT:
 		return vmat_error_set(err, code, "the record holds no pages");
 	case -EOPNOTSUPP:
-		return vmat_error_set(err, code, "pagemap is not there, or turned off by VMAT_WITHOUT");
+		return vmat_error_set(err, code,
+				      "pagemap is not there, or turned off by VMAT_WITHOUT");
 	default:
 		return vmat_error_set(err, code, "pagemap cannot be read: %s",
 				      strerrordesc_np(-code));
@@ -270,7 +275,7 @@ int vmat_pages_read(struct vmat_pages **ret, struct vmat_target *target, const s
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	if (start >= end || (start | end) & (PAGE_SIZE - 1))
 		return vmat_error_set(err, -EINVAL, "a range of pages begins and ends at a page");
-	*reader = (struct pages_reader){.pages = pages, .target = target, .map = map};
+	*reader = (struct pages_reader){ .pages = pages, .target = target, .map = map };
 	reader->options = options;
 	reader->block = VMAT_UNKNOWN(VMAT_NOT_ASKED);
 	reader->want = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_FILE | VMAT_PAGE_ZERO |

@@ -45,7 +45,8 @@ static int read_in_use(struct vmat_pagesize *ret, struct vmat_target *target,
 		set_why(ret, "kpageflags: no part of a larger folio");
 	} else if (run->known & VMAT_PAGE_HUGE) {
 		ret->in_use = run->page_size;
-		set_why(ret, "PAGEMAP_SCAN: not mapped huge; a large folio needs frame numbers to be seen");
+		set_why(ret,
+			"PAGEMAP_SCAN: not mapped huge; a large folio needs frame numbers to be seen");
 	} else {
 		ret->in_use = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
 		set_why(ret, "neither PAGEMAP_SCAN nor frame numbers to tell huge pages by");

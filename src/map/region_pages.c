@@ -16,7 +16,7 @@ enum { RUNS = 512 };
 
 #define SPAN_GAP (64ULL << 20) /* a wider hole begins a new span: walking page tables is not free */
 
-#define WANT_PLAIN                                                                                 \
+#define WANT_PLAIN \
 	(VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_ZERO | VMAT_PAGE_HUGE | VMAT_PAGE_GUARD)
 
 struct pass {
@@ -25,6 +25,7 @@ struct pass {
 	const struct vmat_map_options *options;
 	size_t region;  /* the first one that the next run can reach */
 	uint32_t known; /* what the source could tell in all calls */
+	uint32_t further; /* what is wanted besides, of a source that tells no zero or huge pages */
 	uint64_t total; /* bytes of address space to scan, for the progress */
 	uint64_t done;
 };
@@ -34,6 +35,7 @@ static void add_run(struct vmat_region *region, uint64_t start, uint64_t end, ui
 {
 	uint64_t size = end - start;
 
+	flags = vmat_region_page_flags(region, flags);
 	if (flags & VMAT_PAGE_GUARD)
 		region->guard += size;
 	if (flags & VMAT_PAGE_SWAPPED)
@@ -86,15 +88,20 @@ static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t w
 	while (at < end) {
 		uint32_t known = 0;
 		uint64_t from = at;
-		int count = vmat_source_scan(pass->target, &at, end, want, runs, RUNS, &known);
+		int count = vmat_source_scan(pass->target, &at, end, want | pass->further,
+					 runs, RUNS, &known);
 
 		if (count < 0)
 			return count;
+		if (!(known & VMAT_PAGE_HUGE) && !pass->further) {
+			/* Page by page, these cost nothing more, and tell where a zero page may be. */
+			pass->further = VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE;
+			at = from;
+			continue;
+		}
 		for (int i = 0; i < count; i++)
 			distribute(pass, &runs[i], known);
 		pass->known &= known | ~want;
-		if (!(known & VMAT_PAGE_ZERO)) /* then these tell whether it matters */
-			want |= VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE;
 		pass->done += at - from;
 		if (pass->options->progress)
 			pass->options->progress(pass->options->progress_context, pass->done,
@@ -112,10 +119,10 @@ static void set_facts(struct vmat_map *map, uint64_t value, uint32_t want)
 		region->rss = region->swap = region->huge = value;
 		region->zero = region->guard = value;
 		if (want & VMAT_WANT_COPIED)
-			region->copied = vmat_region_has_copies(region) ? value
-							    : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
-		region->first_present_addr =
-			value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
+			region->copied = vmat_region_has_copies(region)
+						 ? value
+						 : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		region->first_present_addr = value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	}
 }
 
@@ -161,11 +168,15 @@ static int scan_all(struct pass *pass)
 int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 			const struct vmat_map_options *options)
 {
-	struct pass pass = {.map = map, .target = target, .options = options, .known = UINT32_MAX};
+	struct pass pass = {
+		.map = map, .target = target, .options = options, .known = UINT32_MAX
+	};
 	int err;
 
 	for (size_t i = 0; i < map->count; i++)
-		pass.total += vmat_region_has_pages(&map->regions[i]) ? vmat_region_size(&map->regions[i]) : 0;
+		pass.total += vmat_region_has_pages(&map->regions[i])
+				      ? vmat_region_size(&map->regions[i])
+				      : 0;
 	set_facts(map, 0, options->want);
 	err = scan_all(&pass);
 	if (!err) {
@@ -176,7 +187,7 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 	if (err == -ENOMEM || err == -ESRCH)
 		return err;
 	if (err == -EACCES || err == -EPERM) {
-		struct vmat_error why = {0};
+		struct vmat_error why = { 0 };
 
 		vmat_target_explain(target, "read pagemap", err, &why);
 		vmat_map_mark_partial(map, "what is resident is not known: %.450s", why.text);

@@ -258,7 +258,8 @@ static int add_region(struct reader *reader, const struct vmat_maps_line *line, 
 	reader->region = region;
 	reader->last_name = line->name;
 	reader->last_name_size = line->name_size;
-	if (line->start >> 63 == 0) /* [vsyscall] is no region of the process: statm leaves it out */
+	if (line->start >> 63 ==
+	    0) /* [vsyscall] is no region of the process: statm leaves it out */
 		reader->size += line->end - line->start;
 	return 0;
 }
@@ -331,7 +332,7 @@ static int read_text(struct reader *reader, int fd, bool from_smaps)
 /* statm: size, in bytes. Unknown when it cannot be read. */
 static uint64_t statm_size(struct vmat_target *target, uint64_t page_size)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t pages = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 
 	if (!vmat_source_text(target, "statm", &text))
@@ -344,7 +345,7 @@ static int read_once(struct vmat_map *map, struct vmat_target *target, bool from
 		     uint64_t *size)
 {
 	vmat_autoclose int fd = vmat_source_open_text(target, from_smaps ? "smaps" : "maps");
-	struct reader reader = {.map = map, .target = target};
+	struct reader reader = { .map = map, .target = target };
 	int err;
 
 	if (fd < 0)
@@ -371,7 +372,9 @@ int vmat_map_read_regions(struct vmat_map *map, struct vmat_target *target, bool
 		if (!vmat_is_known(before) && !vmat_source_is_live(target))
 			return 0; /* a record without statm: nothing to compare with */
 	}
-	vmat_map_mark_partial(map, "the target mapped or unmapped memory while its map was read, %d "
-				   "times in a row: regions may be missing or counted twice", TRIES);
+	vmat_map_mark_partial(map,
+			      "the target mapped or unmapped memory while its map was read, %d "
+			      "times in a row: regions may be missing or counted twice",
+			      TRIES);
 	return map->count ? 0 : -ESRCH;
 }

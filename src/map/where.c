@@ -20,9 +20,9 @@
 #include "map/map_priv.h"
 #include "map/page_flags.h"
 
-#define USER_END_64 0x7ffffffff000ULL
-#define USER_END_32 0xffffe000ULL
-#define STACK_GUARD_GAP (256ULL * 4096) /* mm/mmap.c: stack_guard_gap, kept below what grows down */
+#define USER_END_64        0x7ffffffff000ULL
+#define USER_END_32        0xffffe000ULL
+#define STACK_GUARD_GAP    (256ULL * 4096) /* mm/mmap.c: stack_guard_gap, kept below what grows down */
 #define ADDR_COMPAT_LAYOUT 0x0200000ULL
 
 enum rule { RULE_PLAIN, RULE_ALIGN_MULTIPLES, RULE_ALIGN_LARGE, RULES };
@@ -31,7 +31,8 @@ static uint64_t user_end(const struct vmat_map *map)
 {
 	for (size_t i = map->count; i-- > 0;) {
 		if (map->regions[i].end <= USER_END_64)
-			return map->regions[i].end <= USER_END_32 + 4096 ? USER_END_32 : USER_END_64;
+			return map->regions[i].end <= USER_END_32 + 4096 ? USER_END_32
+									 : USER_END_64;
 	}
 	return USER_END_64;
 }
@@ -51,7 +52,7 @@ int vmat_map_gaps(const struct vmat_map *map, struct vmat_gap **ret, size_t *ret
 		if (to > end) /* [vsyscall] lies in the kernel's half */
 			to = end;
 		if (from < to)
-			gaps[count++] = (struct vmat_gap){from, to, i};
+			gaps[count++] = (struct vmat_gap){ from, to, i };
 	}
 	*ret = gaps;
 	*ret_count = count;
@@ -111,7 +112,7 @@ static bool apply_rule(const struct vmat_map *map, size_t top, uint64_t size, en
 /* Tries the rules on the own address space. Returns the first that foretells a real mapping, or -1. */
 static int find_rule(uint64_t size)
 {
-	static const struct vmat_map_options options = {.size = sizeof(options)};
+	static const struct vmat_map_options options = { .size = sizeof(options) };
 	struct vmat_target *self = NULL;
 	struct vmat_map *map = NULL;
 	char spec[16];
@@ -129,8 +130,9 @@ static int find_rule(uint64_t size)
 	munmap(real, size);
 	/* The likeliest first: today's kernels. For small sizes all rules say the same. */
 	for (int i = 0; i < RULES && found < 0; i++) {
-		static const enum rule order[] = {RULE_ALIGN_MULTIPLES, RULE_ALIGN_LARGE,
-						  RULE_PLAIN};
+		static const enum rule order[] = { RULE_ALIGN_MULTIPLES, RULE_ALIGN_LARGE,
+						   RULE_PLAIN };
+
 		uint64_t start;
 
 		if (apply_rule(map, find_top(map), size, order[i], &start) &&
@@ -146,7 +148,7 @@ out:
 /* Bottom-up layouts begin at a base that is not shown: they are not foretold. */
 static bool has_legacy_layout(struct vmat_target *target)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t personality = 0;
 
 	if (!vmat_source_text(target, "personality", &text))
@@ -165,7 +167,7 @@ int vmat_map_where(const struct vmat_map *map, struct vmat_target *target, uint6
 		[RULE_ALIGN_LARGE] =
 			"the highest gap below mmap_base that is large enough; from 2 MiB on aligned to 2 MiB",
 	};
-	struct vmat_where where = {0};
+	struct vmat_where where = { 0 };
 	size_t top = find_top(map);
 	int rule;
 
@@ -173,9 +175,10 @@ int vmat_map_where(const struct vmat_map *map, struct vmat_target *target, uint6
 		return vmat_error_set(err, -EINVAL, "a mapping has between 1 byte and 128 TiB");
 	size = (size + 4095) & ~4095ULL;
 	if (has_legacy_layout(target) || top == map->count)
-		return vmat_error_set(err, -EOPNOTSUPP,
-				      "the address space grows from the bottom, or has no [stack]: where "
-				      "the kernel begins to search is not shown");
+		return vmat_error_set(
+			err, -EOPNOTSUPP,
+			"the address space grows from the bottom, or has no [stack]: where "
+			"the kernel begins to search is not shown");
 	rule = vmat_target_process(target)->word_size == 4 ? -1 : find_rule(size);
 	where.is_rule_checked = rule >= 0;
 	if (rule < 0)

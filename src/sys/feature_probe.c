@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "sys/feature_probe.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "sys/feature_probe.h"
 #include "sys/pagemap.h"
 #include "sys/procmap.h"
 #include "sys/sys_file.h"
@@ -132,7 +133,7 @@ static int probe_kpageflags(struct arena *arena)
 static int probe_process_vm_readv(struct arena *arena)
 {
 	char byte = 0;
-	struct iovec local = {&byte, 1}, remote = {arena->start + arena->page, 1};
+	struct iovec local = { &byte, 1 }, remote = { arena->start + arena->page, 1 };
 	ssize_t got = vmat_sys_process_read(getpid(), &local, &remote, 1);
 
 	return got < 0 ? refused((int)got) : got == 1 && byte == 1;
@@ -149,7 +150,7 @@ static int probe_pidfd(struct arena *arena)
 /* Can a file of /proc be read, and is there anything in it? */
 static int probe_file(const char *path)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	int err = vmat_sys_read_file_at(AT_FDCWD, path, &text, 1 << 20);
 	int works = err ? refused(err) : text.size > 0;
 
@@ -210,7 +211,7 @@ static int probe_soft_dirty(struct arena *arena)
 static int probe_madv_guard(struct arena *arena)
 {
 	char byte;
-	struct iovec local = {&byte, 1}, remote = {arena->start, 1};
+	struct iovec local = { &byte, 1 }, remote = { arena->start, 1 };
 
 	if (madvise(arena->start, arena->page, VMAT_UAPI_MADV_GUARD_INSTALL) != 0)
 		return 0;
@@ -219,7 +220,7 @@ static int probe_madv_guard(struct arena *arena)
 
 static int probe_anon_names(struct arena *arena)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	int works = 0;
 
 	if (prctl(VMAT_UAPI_PR_SET_VMA, VMAT_UAPI_PR_SET_VMA_NAME, arena->start, 3 * arena->page,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include "sys/pagemap.h"
+
 #include <errno.h>
 
-#include "sys/pagemap.h"
 #include "sys/sys_file.h"
 
 ssize_t vmat_sys_pagemap_read(int fd, uint64_t page, uint64_t *entries, size_t count)

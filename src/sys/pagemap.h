@@ -17,16 +17,16 @@
 #include "sys/uapi_new.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst */
-#define VMAT_PM_PFN(entry)	  ((entry) & ((1ULL << 55) - 1))
-#define VMAT_PM_SWAP_TYPE(entry)  ((unsigned)((entry) & 31))
-#define VMAT_PM_SOFT_DIRTY	  (1ULL << 55)
-#define VMAT_PM_EXCLUSIVE	  (1ULL << 56)
-#define VMAT_PM_UFFD_WP		  (1ULL << 57)
-#define VMAT_PM_GUARD		  (1ULL << 58)
-#define VMAT_PM_FILE		  (1ULL << 61)
-#define VMAT_PM_SWAP		  (1ULL << 62)
-#define VMAT_PM_PRESENT		  (1ULL << 63)
-#define VMAT_PM_MARKER_SWAP_TYPE  31 /* the swap type of a pte marker: no swap at all */
+#define VMAT_PM_PFN(entry)       ((entry) & ((1ULL << 55) - 1))
+#define VMAT_PM_SWAP_TYPE(entry) ((unsigned)((entry)&31))
+#define VMAT_PM_SOFT_DIRTY       (1ULL << 55)
+#define VMAT_PM_EXCLUSIVE        (1ULL << 56)
+#define VMAT_PM_UFFD_WP          (1ULL << 57)
+#define VMAT_PM_GUARD            (1ULL << 58)
+#define VMAT_PM_FILE             (1ULL << 61)
+#define VMAT_PM_SWAP             (1ULL << 62)
+#define VMAT_PM_PRESENT          (1ULL << 63)
+#define VMAT_PM_MARKER_SWAP_TYPE 31 /* the swap type of a pte marker: no swap at all */
 
 /* Reads entries for `count` pages from page number `page` on. How many were read, or -errno. */
 ssize_t vmat_sys_pagemap_read(int fd, uint64_t page, uint64_t *entries, size_t count);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "sys/sys_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "sys/sys_file.h"
 
 int vmat_sys_open_at(int dirfd, const char *path, int flags)
 {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "sys/sys_process.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "sys/sys_process.h"
 
 int vmat_sys_pidfd_open(pid_t pid)
 {
@@ -21,7 +22,7 @@ int vmat_sys_pidfd_open(pid_t pid)
 
 int vmat_sys_pidfd_wait(int pidfd, int timeout_ms)
 {
-	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };
 	int ready;
 
 	do
@@ -41,10 +42,10 @@ ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct
 /* Waits for the end of the child without a pidfd, which kernels before 5.3 lack. */
 static int wait_by_polling(pid_t child, int timeout_ms)
 {
-	const struct timespec tick = {.tv_nsec = 1000 * 1000};
+	const struct timespec tick = { .tv_nsec = 1000 * 1000 };
 
 	for (int waited = 0; waited < timeout_ms; waited++) {
-		siginfo_t info = {0};
+		siginfo_t info = { 0 };
 
 		if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
 			return -errno;
@@ -89,8 +90,7 @@ int vmat_sys_run_child(void (*work)(void *context), void *context, int timeout_m
 
 void *vmat_sys_shared_alloc(size_t size)
 {
-	void *memory =
-		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	return memory == MAP_FAILED ? NULL : memory;
 }

@@ -69,7 +69,7 @@ struct vmat_uapi_procmap_query {
 #define VMAT_UAPI_PROCMAP_QUERY _IOWR('f', 17, struct vmat_uapi_procmap_query)
 
 #define VMAT_UAPI_MADV_GUARD_INSTALL 102
-#define VMAT_UAPI_PR_SET_VMA	     0x53564d41
+#define VMAT_UAPI_PR_SET_VMA         0x53564d41
 #define VMAT_UAPI_PR_SET_VMA_NAME    0
 
 #endif

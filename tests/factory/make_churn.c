@@ -19,10 +19,7 @@
 
 #include "factory.h"
 
-enum {
-	LIVE_MAPS = 64,
-	LIVE_THREADS = 8
-};
+enum { LIVE_MAPS = 64, LIVE_THREADS = 8 };
 
 static const char state_variable[] = "VMATLAS_FACTORY_CHURN";
 

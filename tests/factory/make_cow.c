@@ -17,10 +17,7 @@
 
 #include "factory.h"
 
-enum {
-	FILE_PAGES = 4,
-	MAX_PAGES = 4096
-};
+enum { FILE_PAGES = 4, MAX_PAGES = 4096 };
 
 static char *anon_start, *file_start;
 static char *file_path;

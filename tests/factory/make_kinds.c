@@ -33,11 +33,7 @@ struct item {
 	pid_t tid;
 };
 
-enum {
-	ARENA_THREADS = 2,
-	AREA_PAGES = 16,
-	HUGE_PAGE = 2 << 20
-};
+enum { ARENA_THREADS = 2, AREA_PAGES = 16, HUGE_PAGE = 2 << 20 };
 
 /* extern, so that each is a symbol and lies where its declaration says. */
 extern const char factory_rodata[4096];

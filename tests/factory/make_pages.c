@@ -18,9 +18,7 @@
 
 #include "factory.h"
 
-enum {
-	HUGE_PAGE = 2 << 20
-};
+enum { HUGE_PAGE = 2 << 20 };
 
 static char *anon_start;
 static char *anon_states; /* one letter per page */

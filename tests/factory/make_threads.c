@@ -21,14 +21,7 @@
 
 #include "factory.h"
 
-enum kind {
-	KIND_MAIN,
-	KIND_DEFAULT,
-	KIND_DETACHED,
-	KIND_USER,
-	KIND_BUSY,
-	KIND_CACHED
-};
+enum kind { KIND_MAIN, KIND_DEFAULT, KIND_DETACHED, KIND_USER, KIND_BUSY, KIND_CACHED };
 
 static const char *const kind_names[] = { "main", "default", "detached", "user", "busy", "cached" };
 

@@ -25,9 +25,7 @@
 
 /* clang-format on */
 
-enum {
-	LINE_SIZE = 4096
-};
+enum { LINE_SIZE = 4096 };
 
 static const char libc_path[] = "/lib/x86_64-linux-gnu/libc.so.6";
 
