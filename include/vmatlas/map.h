@@ -58,8 +58,7 @@ struct vmat_region {
 	uint64_t page_size; /* of the mapping: hugetlb's, else the base page */
 
 	/* from the page scan (VMAT_WANT_PAGES) */
-	uint64_t
-		rss; /* present minus the zero page: smaps "Rss"; 0 for hugetlb, as the kernel counts */
+	uint64_t rss;   /* present minus the zero page: smaps "Rss"; 0 for hugetlb */
 	uint64_t swap;  /* really swapped: smaps "Swap" */
 	uint64_t huge;  /* present and mapped by a PMD or PUD; for hugetlb all that is present */
 	uint64_t zero;  /* the zero page mapped */

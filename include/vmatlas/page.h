@@ -19,15 +19,14 @@ extern "C" {
 struct vmat_pages_run {
 	uint64_t start;
 	uint64_t end;
-	uint64_t
-		page_size; /* really in use: PMD-mapped 2 MiB, large folio (with frames), or base */
-	uint32_t flags;    /* enum vmat_page_flag */
-	uint32_t known;    /* which of the flags could be told */
-	bool is_copied;    /* a private copy of a page of the file that is mapped */
-	bool is_invisible; /* VM_PFNMAP: the kernel shows no pages of it */
-	size_t region;     /* index in the map */
-	uint64_t pfn;      /* first frame; VMAT_UNKNOWN without the right to see frames */
-	uint64_t pfn_runs; /* physically contiguous pieces in this run */
+	uint64_t page_size;  /* really in use: mapped by a PMD, large folio (with frames), base */
+	uint32_t flags;      /* enum vmat_page_flag */
+	uint32_t known;      /* which of the flags could be told */
+	bool is_copied;      /* a private copy of a page of the file that is mapped */
+	bool is_invisible;   /* VM_PFNMAP: the kernel shows no pages of it */
+	size_t region;       /* index in the map */
+	uint64_t pfn;        /* first frame; VMAT_UNKNOWN without the right to see frames */
+	uint64_t pfn_runs;   /* physically contiguous pieces in this run */
 	uint64_t kpageflags; /* VMAT_PAGES_KPAGEFLAGS: flags common to the run, else unknown */
 	uint64_t mapcount;   /* VMAT_PAGES_KPAGEFLAGS: /proc/kpagecount, when equal over the run */
 };
@@ -86,8 +85,7 @@ struct vmat_cow *vmat_cow_free(struct vmat_cow *cow);
 struct vmat_pagesize {
 	uint64_t addr;
 	uint64_t mapping; /* the page size of the mapping: "KernelPageSize" */
-	uint64_t
-		in_use; /* the size of the page that is really there; unknown when none is present */
+	uint64_t in_use;  /* the size of the page that is there; unknown when none is present */
 	bool is_mapped;
 	bool is_present;
 	size_t region; /* index in the map */

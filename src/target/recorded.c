@@ -20,10 +20,10 @@ static const struct {
 	const char *name;
 	uint32_t flag;
 } flag_names[] = {
-	{"present", VMAT_PAGE_PRESENT}, {"swapped", VMAT_PAGE_SWAPPED},
-	{"file", VMAT_PAGE_FILE},       {"zero", VMAT_PAGE_ZERO},
-	{"huge", VMAT_PAGE_HUGE},       {"guard", VMAT_PAGE_GUARD},
-	{"exclusive", VMAT_PAGE_EXCLUSIVE},
+	{ "present", VMAT_PAGE_PRESENT },     { "swapped", VMAT_PAGE_SWAPPED },
+	{ "file", VMAT_PAGE_FILE },           { "zero", VMAT_PAGE_ZERO },
+	{ "huge", VMAT_PAGE_HUGE },           { "guard", VMAT_PAGE_GUARD },
+	{ "exclusive", VMAT_PAGE_EXCLUSIVE },
 };
 
 static const char *parse_flags(const char *c, const char *end, uint32_t *ret)
@@ -88,7 +88,7 @@ static int parse_pages(struct vmat_target *target, const char *text, size_t size
 
 static int read_pages(struct vmat_target *target)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	int err = vmat_sys_read_file_at(target->dir, "pages", &text, PAGES_LIMIT);
 
 	if (!err)
