@@ -23,10 +23,10 @@ struct pass {
 	struct vmat_map *map;
 	struct vmat_target *target;
 	const struct vmat_map_options *options;
-	size_t region;  /* the first one that the next run can reach */
-	uint32_t known; /* what the source could tell in all calls */
+	size_t region;    /* the first one that the next run can reach */
+	uint32_t known;   /* what the source could tell in all calls */
 	uint32_t further; /* what is wanted besides, of a source that tells no zero or huge pages */
-	uint64_t total; /* bytes of address space to scan, for the progress */
+	uint64_t total;   /* bytes of address space to scan, for the progress */
 	uint64_t done;
 };
 
@@ -88,8 +88,8 @@ static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t w
 	while (at < end) {
 		uint32_t known = 0;
 		uint64_t from = at;
-		int count = vmat_source_scan(pass->target, &at, end, want | pass->further,
-					 runs, RUNS, &known);
+		int count = vmat_source_scan(pass->target, &at, end, want | pass->further, runs,
+					     RUNS, &known);
 
 		if (count < 0)
 			return count;

@@ -5,6 +5,8 @@
  * Names cannot tell: any file may be called "/memfd:x". The kernel's own file systems (memfd, System V
  * shared memory, hugetlb) are in no mountinfo; an own memfd of each kind shows their device numbers.
  */
+#include "target/device.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -20,7 +22,6 @@
 #include "sys/pagemap.h"
 #include "sys/procmap.h"
 #include "sys/sys_file.h"
-#include "target/device.h"
 
 enum {
 	MOUNTINFO_LIMIT = 64 << 20,
@@ -70,7 +71,7 @@ static const char *mountinfo_of(struct vmat_target *target)
 
 bool vmat_device_may_hang(struct vmat_target *target, uint32_t dev_major, uint32_t dev_minor)
 {
-	static const char *const types[] = {"fuse", "nfs", "cifs", "smb", "ceph", "afs", "coda"};
+	static const char *const types[] = { "fuse", "nfs", "cifs", "smb", "ceph", "afs", "coda" };
 	const char *mountinfo = mountinfo_of(target), *options;
 	char type[32];
 
@@ -118,7 +119,7 @@ static uint64_t hugetlb_page_size(const char *options)
 
 static struct vmat_device look_up(struct vmat_target *target, uint32_t major, uint32_t minor)
 {
-	struct vmat_device device = {major, minor, VMAT_DEVICE_OTHER, 0};
+	struct vmat_device device = { major, minor, VMAT_DEVICE_OTHER, 0 };
 	const char *mountinfo = mountinfo_of(target), *options;
 	char type[32];
 	dev_t number;

@@ -20,7 +20,7 @@ enum { CAP_BIT_SYS_PTRACE = 19, CAP_BIT_DAC_READ_SEARCH = 2 };
 
 static uint64_t own_capabilities(void)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t capabilities = 0;
 	const char *line;
 
@@ -36,7 +36,7 @@ static uint64_t own_capabilities(void)
 /* The value of Yama's switch, or -1 where there is no Yama. */
 static int yama_scope(void)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t scope = 0;
 	int err = vmat_sys_read_file_at(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &text, 64);
 
@@ -69,17 +69,19 @@ int vmat_target_explain(const struct vmat_target *target, const char *what, int 
 				      "  Try:  sudo vmatlas ...",
 				      what, strerrordesc_np(-code));
 	if (uid == getuid() && scope > 0)
-		return vmat_error_set(err, code,
-				      "cannot %s: %s\n  The process is yours, but kernel.yama.ptrace_scope "
-				      "= %d.\n  Try:  sudo vmatlas ...   or:  sudo sysctl "
-				      "kernel.yama.ptrace_scope=0",
-				      what, strerrordesc_np(-code), scope);
+		return vmat_error_set(
+			err, code,
+			"cannot %s: %s\n  The process is yours, but kernel.yama.ptrace_scope "
+			"= %d.\n  Try:  sudo vmatlas ...   or:  sudo sysctl "
+			"kernel.yama.ptrace_scope=0",
+			what, strerrordesc_np(-code), scope);
 	if (uid == getuid())
-		return vmat_error_set(err, code,
-				      "cannot %s: %s\n  The process is yours, but it is not dumpable "
-				      "(setuid, capabilities, or prctl PR_SET_DUMPABLE 0).\n  Needs "
-				      "CAP_SYS_PTRACE.  Try:  sudo vmatlas ...",
-				      what, strerrordesc_np(-code));
+		return vmat_error_set(
+			err, code,
+			"cannot %s: %s\n  The process is yours, but it is not dumpable "
+			"(setuid, capabilities, or prctl PR_SET_DUMPABLE 0).\n  Needs "
+			"CAP_SYS_PTRACE.  Try:  sudo vmatlas ...",
+			what, strerrordesc_np(-code));
 	return vmat_error_set(err, code,
 			      "cannot %s: %s\n  Process %d runs as uid %u, you are uid %u.  Needs "
 			      "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.\n  Try:  sudo vmatlas ...",

@@ -38,8 +38,8 @@ enum { STAT_LIMIT = 4096 };
 
 static int live_check(struct vmat_target *target, struct vmat_error *err)
 {
-	struct vmat_buffer text = {0};
-	struct vmat_stat stat = {0};
+	struct vmat_buffer text = { 0 };
+	struct vmat_stat stat = { 0 };
 	int code = vmat_sys_read_file_at(target->memory_dir, "stat", &text, STAT_LIMIT);
 
 	if (!code)
@@ -52,7 +52,8 @@ static int live_check(struct vmat_target *target, struct vmat_error *err)
 		return vmat_error_set(err, -ESRCH, "process %d has ended",
 				      (int)target->process.pid);
 	if (stat.start_ticks != target->process.start_ticks)
-		return vmat_error_set(err, -ESRCH, "process %d has ended, and another has its number",
+		return vmat_error_set(err, -ESRCH,
+				      "process %d has ended, and another has its number",
 				      (int)target->process.pid);
 	/* Not permitted: both are 0. A new program has a new stack, by address randomisation. */
 	if (stat.stack_addr != target->process.stack_addr)

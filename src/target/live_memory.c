@@ -7,6 +7,8 @@
  * asked first, small reads go through /proc/PID/mem, which fails where the other hangs, and many at
  * once through process_vm_readv in a child that is killed when its time is over.
  */
+#include "target/live_memory.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,11 @@
 #include "base/cleanup.h"
 #include "sys/sys_file.h"
 #include "sys/sys_process.h"
-#include "target/live_memory.h"
 #include "target/live_scan.h"
 
 enum {
 	PAGE_SIZE = 4096,
-	IOV_COUNT = 1024,      /* UIO_MAXIOV */
+	IOV_COUNT = 1024,       /* UIO_MAXIOV */
 	PIECES_FOR_CHILD = 256, /* below, a fork costs more than it saves */
 	CHILD_TIMEOUT_MS = 5000,
 };
@@ -66,8 +67,9 @@ static ssize_t read_memory(struct vmat_target *target, uint64_t addr, void *buff
 		return vmat_sys_pread(fd, buffer, size, addr);
 	/* CAP_SYS_PTRACE without CAP_DAC_READ_SEARCH: the file is closed, the system call is not. */
 	if (fd == -EACCES && vmat_feature_has(VMAT_FEATURE_PROCESS_VM_READV)) {
-		struct iovec local = {buffer, size};
-		struct iovec remote = {(void *)(uintptr_t)addr, size}; /* an address of the target */
+		struct iovec local = { buffer, size };
+		struct iovec remote = { (void *)(uintptr_t)addr,
+					size }; /* an address of the target */
 
 		return vmat_sys_process_read(target->process.pid, &local, &remote, 1);
 	}
@@ -97,6 +99,7 @@ struct batch {
 	pid_t pid;
 	size_t count;
 	size_t done; /* pieces tried so far: written by the child, read when it has ended */
+
 	struct {
 		uint64_t addr;
 		uint32_t offset;
@@ -140,7 +143,8 @@ static void batch_work(void *context)
 
 static int read_in_child(struct vmat_target *target, struct vmat_piece *pieces, size_t count)
 {
-	size_t bytes = 0, header = sizeof(struct batch) + count * sizeof(((struct batch *)0)->pieces[0]);
+	size_t bytes = 0,
+	       header = sizeof(struct batch) + count * sizeof(((struct batch *)0)->pieces[0]);
 	struct batch *batch;
 	int err;
 

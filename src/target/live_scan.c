@@ -10,6 +10,8 @@
  * flushed and the walk then ended by itself (Linux 6.7 to 6.18). While the vector comes back full, or
  * the limit of pages is reached, everything up to the end of the last region has been examined.
  */
+#include "target/live_scan.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -20,17 +22,16 @@
 #include "base/cleanup.h"
 #include "sys/pagemap.h"
 #include "sys/sys_file.h"
-#include "target/live_scan.h"
 
 enum {
 	PAGE_SIZE = 4096,
-	SCAN_REGIONS = 512,        /* the kernel's own buffer: more buys nothing */
-	SCAN_PAGES = 32768,        /* 0.4 ms of dense memory */
-	SCAN_PAGES_DEAR = 8192,    /* the same with FILE */
-	ENTRIES = 4096,            /* pagemap entries per read: 0.2 ms */
+	SCAN_REGIONS = 512,     /* the kernel's own buffer: more buys nothing */
+	SCAN_PAGES = 32768,     /* 0.4 ms of dense memory */
+	SCAN_PAGES_DEAR = 8192, /* the same with FILE */
+	ENTRIES = 4096,         /* pagemap entries per read: 0.2 ms */
 };
 
-#define SCAN_RANGE	(2ULL << 30) /* 1 ms of the dearest sparse page tables measured */
+#define SCAN_RANGE      (2ULL << 30) /* 1 ms of the dearest sparse page tables measured */
 #define SCAN_RANGE_DEAR (1ULL << 28)
 
 /* Runs are collected here until the caller's array is full. */
@@ -53,17 +54,17 @@ static bool sink_add(struct sink *sink, uint64_t start, uint64_t end, uint32_t f
 	}
 	if (sink->count == sink->capacity)
 		return false;
-	sink->runs[sink->count++] = (struct vmat_page_run){start, end, flags};
+	sink->runs[sink->count++] = (struct vmat_page_run){ start, end, flags };
 	return true;
 }
 
 int vmat_live_pagemap_fd(struct vmat_target *target)
 {
 	if (target->pagemap == VMAT_FD_NOT_OPENED)
-		target->pagemap = vmat_feature_state(VMAT_FEATURE_PAGEMAP) ==
-						  VMAT_FEATURE_FORCED_OFF
-					  ? -EOPNOTSUPP
-					  : vmat_sys_open_at(target->memory_dir, "pagemap", 0);
+		target->pagemap =
+			vmat_feature_state(VMAT_FEATURE_PAGEMAP) == VMAT_FEATURE_FORCED_OFF
+				? -EOPNOTSUPP
+				: vmat_sys_open_at(target->memory_dir, "pagemap", 0);
 	return target->pagemap;
 }
 
@@ -106,8 +107,7 @@ static uint64_t find_zero_pfn(void)
 static uint64_t zero_pfn_of(struct vmat_target *target)
 {
 	if (!vmat_is_known(target->zero_pfn))
-		target->zero_pfn =
-			vmat_feature_has(VMAT_FEATURE_PAGE_FRAMES) ? find_zero_pfn() : 0;
+		target->zero_pfn = vmat_feature_has(VMAT_FEATURE_PAGE_FRAMES) ? find_zero_pfn() : 0;
 	return target->zero_pfn;
 }
 
@@ -159,7 +159,8 @@ static int scan_entries(struct vmat_target *target, uint64_t *addr, uint64_t end
 			uint32_t flags = flags_of_entry(entries[i], zero_pfn) & want;
 
 			if (base)
-				flags = base | (flags & (VMAT_PAGE_EXCLUSIVE | VMAT_PAGE_SOFT_DIRTY));
+				flags = base |
+					(flags & (VMAT_PAGE_EXCLUSIVE | VMAT_PAGE_SOFT_DIRTY));
 			if (!sink_add(sink, *addr, *addr + PAGE_SIZE, flags))
 				return 0;
 		}
@@ -172,9 +173,12 @@ static const struct {
 	uint32_t flag;
 	uint32_t category;
 } categories[] = {
-	{VMAT_PAGE_PRESENT, VMAT_UAPI_PAGE_IS_PRESENT}, {VMAT_PAGE_SWAPPED, VMAT_UAPI_PAGE_IS_SWAPPED},
-	{VMAT_PAGE_FILE, VMAT_UAPI_PAGE_IS_FILE},       {VMAT_PAGE_ZERO, VMAT_UAPI_PAGE_IS_PFNZERO},
-	{VMAT_PAGE_HUGE, VMAT_UAPI_PAGE_IS_HUGE},       {VMAT_PAGE_GUARD, VMAT_UAPI_PAGE_IS_GUARD},
+	{ VMAT_PAGE_PRESENT, VMAT_UAPI_PAGE_IS_PRESENT },
+	{ VMAT_PAGE_SWAPPED, VMAT_UAPI_PAGE_IS_SWAPPED },
+	{ VMAT_PAGE_FILE, VMAT_UAPI_PAGE_IS_FILE },
+	{ VMAT_PAGE_ZERO, VMAT_UAPI_PAGE_IS_PFNZERO },
+	{ VMAT_PAGE_HUGE, VMAT_UAPI_PAGE_IS_HUGE },
+	{ VMAT_PAGE_GUARD, VMAT_UAPI_PAGE_IS_GUARD },
 };
 
 #define CATEGORIES_COUNT (sizeof(categories) / sizeof(categories[0]))
@@ -230,9 +234,10 @@ static int scan_piece(struct vmat_target *target, uint64_t *addr, uint64_t end, 
 		mask |= VMAT_UAPI_PAGE_IS_SWAPPED;
 	if (end - *addr > range)
 		end = *addr + range;
-	count = vmat_sys_pagemap_scan(target->pagemap, *addr, end,
-				      mask & (VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPED),
-				      mask, most, found, vector);
+	count = vmat_sys_pagemap_scan(
+		target->pagemap, *addr, end,
+		mask & (VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPED), mask, most, found,
+		vector);
 	if (count < 0)
 		return count;
 	for (int i = 0; i < count; i++) {
@@ -248,14 +253,15 @@ static int scan_piece(struct vmat_target *target, uint64_t *addr, uint64_t end, 
 		}
 		pages += (found[i].end - found[i].start) / PAGE_SIZE;
 	}
-	*addr = count > 0 && ((size_t)count == vector || pages >= most) ? found[count - 1].end : end;
+	*addr = count > 0 && ((size_t)count == vector || pages >= most) ? found[count - 1].end
+									: end;
 	return 0;
 }
 
 int vmat_live_scan(struct vmat_target *target, uint64_t *addr, uint64_t end, uint32_t want,
 		   struct vmat_page_run *runs, size_t count, uint32_t *known)
 {
-	struct sink sink = {runs, 0, count};
+	struct sink sink = { runs, 0, count };
 	uint64_t from = *addr, at = from;
 	int err, fd = vmat_live_pagemap_fd(target);
 

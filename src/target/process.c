@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "target/process.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,15 +9,14 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "sys/sys_file.h"
-#include "target/process.h"
 
 enum { TEXT_LIMIT = 1 << 20 };
 
 int vmat_stat_parse(struct vmat_stat *ret, const char *text, size_t size)
 {
 	const char *end = text + size, *open, *close, *c;
-	struct vmat_stat stat = {0};
-	uint64_t fields[32] = {0}; /* fields[n] is field n of proc(5), from 4 on */
+	struct vmat_stat stat = { 0 };
+	uint64_t fields[32] = { 0 }; /* fields[n] is field n of proc(5), from 4 on */
 	size_t length;
 
 	open = memchr(text, '(', size);
@@ -67,7 +68,7 @@ uint64_t vmat_auxv_find(const void *auxv, size_t size, unsigned word_size, uint6
 	const unsigned char *entry = auxv;
 
 	for (; size >= 2 * (size_t)word_size; entry += 2 * word_size, size -= 2 * word_size) {
-		uint64_t words[2] = {0};
+		uint64_t words[2] = { 0 };
 
 		if (word_size == 8) {
 			memcpy(words, entry, 16);
@@ -105,10 +106,8 @@ static void read_auxv(struct vmat_process *process, int dir, struct vmat_buffer 
 	process->word_size = vmat_auxv_word_size(text->data, text->size);
 	if (!process->word_size)
 		return;
-	process->auxv_base =
-		vmat_auxv_find(text->data, text->size, process->word_size, AT_BASE);
-	process->auxv_phdr =
-		vmat_auxv_find(text->data, text->size, process->word_size, AT_PHDR);
+	process->auxv_base = vmat_auxv_find(text->data, text->size, process->word_size, AT_BASE);
+	process->auxv_phdr = vmat_auxv_find(text->data, text->size, process->word_size, AT_PHDR);
 	process->auxv_vdso =
 		vmat_auxv_find(text->data, text->size, process->word_size, AT_SYSINFO_EHDR);
 }
@@ -128,8 +127,8 @@ static uint32_t uid_of(const char *status)
 
 int vmat_process_read(struct vmat_process *ret, uint64_t *stat_flags, int dir)
 {
-	struct vmat_process process = {0};
-	struct vmat_buffer text = {0};
+	struct vmat_process process = { 0 };
+	struct vmat_buffer text = { 0 };
 	struct vmat_stat stat;
 	int err = vmat_sys_read_file_at(dir, "stat", &text, TEXT_LIMIT);
 

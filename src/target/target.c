@@ -28,7 +28,7 @@ static int gone(struct vmat_error *err, const char *pid)
 /* A pid that is a thread's: /proc/TID exists, but is no process. */
 static int check_leader(int dir, pid_t pid, struct vmat_error *err)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t leader = 0;
 	const char *line;
 
@@ -50,10 +50,11 @@ static int check_has_memory(const struct vmat_process *process, uint64_t stat_fl
 			    struct vmat_error *err)
 {
 	if (process->state == 'Z' || process->state == 'X')
-		return vmat_error_set(err, -ESRCH,
-				      "process %d has ended and is a zombie until its parent %d asks "
-				      "for its exit status: it has no memory any more",
-				      (int)process->pid, (int)process->ppid);
+		return vmat_error_set(
+			err, -ESRCH,
+			"process %d has ended and is a zombie until its parent %d asks "
+			"for its exit status: it has no memory any more",
+			(int)process->pid, (int)process->ppid);
 	if (stat_flags & VMAT_PF_KTHREAD)
 		return vmat_error_set(err, -ESRCH,
 				      "process %d is a kernel thread: it has no memory of its own",
@@ -106,7 +107,8 @@ static void cleanup_target(struct vmat_target **target)
  * Handle first, folder second, handle again: if the process is still alive then, the folder is its,
  * and not that of a successor with the same number.
  */
-static int bind_process(struct vmat_target *target, int root, const char *pid, struct vmat_error *err)
+static int bind_process(struct vmat_target *target, int root, const char *pid,
+			struct vmat_error *err)
 {
 	uint64_t number;
 
@@ -199,7 +201,7 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 
 static bool fits_name(int root, pid_t pid, const char *name)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	struct vmat_stat stat;
 	char path[32];
 	bool fits = false;
@@ -224,7 +226,7 @@ static bool fits_name(int root, pid_t pid, const char *name)
 static int find_name(int root, const char *name, char *pid, size_t pid_size, struct vmat_error *err)
 {
 	vmat_autofree pid_t *pids = NULL;
-	struct vmat_buffer hits = {0};
+	struct vmat_buffer hits = { 0 };
 	size_t count = 0, found = 0;
 	int code = vmat_sys_list_numbers(root, ".", &pids, &count);
 
@@ -244,7 +246,8 @@ static int find_name(int root, const char *name, char *pid, size_t pid_size, str
 	else if (!found)
 		code = vmat_error_set(err, -ESRCH, "there is no process named %s", name);
 	else if (found > 1)
-		code = vmat_error_set(err, -EEXIST, "%zu processes are named %s: %s%s. Name one by its pid",
+		code = vmat_error_set(err, -EEXIST,
+				      "%zu processes are named %s: %s%s. Name one by its pid",
 				      found, name, hits.data, found > HITS_SHOWN ? ", ..." : "");
 	vmat_buffer_deinit(&hits);
 	return code;
@@ -349,7 +352,7 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 
 uint64_t vmat_source_max_map_count(struct vmat_target *target)
 {
-	struct vmat_buffer text = {0};
+	struct vmat_buffer text = { 0 };
 	uint64_t count = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
 
 	/* Beside the folder of the process, in a record as in /proc. */
