@@ -105,11 +105,20 @@ static int find_heaps(struct search *search, size_t i)
 	return 0;
 }
 
-/* The size of the block whose header the words are, 0 if they are none. */
+/*
+ * The size of the block whose header the words are, 0 if they are none. On 32 bit a header is half
+ * as large as malloc's alignment, and stands behind as much padding, which its prev_size tells
+ * (malloc/malloc.c, sysmalloc_mmap).
+ */
 static uint64_t block_size(const uint64_t *words, unsigned word_size, uint64_t room)
 {
-	uint64_t size = words[1] & ~(uint64_t)CHUNK_FLAGS;
+	uint64_t padding = 0, size;
 
+	if (word_size == 4 && !words[0] && !words[1] && words[2] == 2 * word_size) {
+		padding = words[2];
+		words += 2;
+	}
+	size = (words[1] & ~(uint64_t)CHUNK_FLAGS) + padding;
 	if ((words[1] & CHUNK_FLAGS) != CHUNK_MMAPPED)
 		return 0;
 	if (size % PAGE_SIZE) /* glibc 2.43 leaves the header out of the size */
@@ -136,10 +145,10 @@ static int claim_block(struct vmat_atlas *atlas, uint64_t start, uint64_t size)
 static int find_blocks(struct vmat_atlas *atlas, uint64_t addr, uint64_t end)
 {
 	for (int n = 0; n < STEPS_PER_REGION && addr < end; n++) {
-		uint64_t words[2], size;
+		uint64_t words[WORDS], size;
 		int err;
 
-		if (!vmat_atlas_read_words(atlas, addr, words, 2))
+		if (!vmat_atlas_read_words(atlas, addr, words, WORDS))
 			return 0;
 		size = block_size(words, atlas->priv->word_size, end - addr);
 		if (!size)
@@ -241,7 +250,7 @@ int vmat_atlas_add_malloc(struct vmat_atlas *atlas)
 		.atlas = atlas,
 		.heap_size = atlas->priv->word_size == 4 ? 1ULL << 20 : 64ULL << 20,
 	};
-	vmat_cleanup(heads_deinit) struct heads heads = {0};
+	vmat_cleanup(heads_deinit) struct heads heads = { 0 };
 	int err = read_heads(atlas, &heads);
 
 	for (size_t i = 0; i < atlas->map->count && !err; i++) {
