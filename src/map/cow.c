@@ -47,8 +47,7 @@ static int add_range(struct vmat_cow_region *region, size_t *capacity,
 	}
 	if (region->ranges_count == *capacity) {
 		size_t more_capacity = *capacity ? 2 * *capacity : 8;
-		struct vmat_page_run *more =
-			realloc(region->ranges, more_capacity * sizeof(*more));
+		struct vmat_page_run *more = realloc(region->ranges, more_capacity * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
@@ -111,6 +110,17 @@ static int read_region(struct vmat_cow_region *ret, struct vmat_target *target,
 	return 0;
 }
 
+/* Then what is called shared may be memory that was only read, and that nobody else has. */
+static void mark_unsure(struct vmat_cow *cow)
+{
+	cow->is_partial = true;
+	snprintf(
+		cow->partial_why, sizeof(cow->partial_why),
+		"without PAGEMAP_SCAN (Linux 6.7) or frame numbers (CAP_SYS_ADMIN) pages that were only "
+		"read look like shared ones: how many are shared is not known, and the ranges of "
+		"anonymous memory may hold such pages");
+}
+
 static bool is_asked(const struct vmat_region *region)
 {
 	return !(region->prot & VMAT_PROT_SHARED) && region->backing != VMAT_BACKING_KERNEL &&
@@ -119,7 +129,8 @@ static bool is_asked(const struct vmat_region *region)
 
 static bool is_worth_telling(const struct vmat_cow_region *region)
 {
-	return region->shared_pages || (vmat_is_known(region->copied_pages) && region->copied_pages);
+	return region->shared_pages ||
+	       (vmat_is_known(region->copied_pages) && region->copied_pages);
 }
 
 static int append(struct vmat_cow *cow, size_t *capacity, const struct vmat_cow_region *region)
@@ -143,12 +154,14 @@ static int read_all(struct vmat_cow *cow, struct vmat_target *target, const stru
 	int err = 0;
 
 	for (size_t i = 0; i < map->count && !err; i++) {
-		struct vmat_cow_region region = {.region = i};
+		struct vmat_cow_region region = { .region = i };
 
 		if (!is_asked(&map->regions[i]))
 			continue;
 		err = read_region(&region, target, &map->regions[i]);
 		if (!err && is_worth_telling(&region)) {
+			if (!vmat_is_known(region.shared_pages))
+				mark_unsure(cow);
 			err = append(cow, &capacity, &region);
 			if (!err)
 				continue;

@@ -20,8 +20,9 @@ static inline bool vmat_region_has_pages(const struct vmat_region *region)
 }
 
 /*
- * What the pages of a run in this region really are. pagemap calls the huge zero page, which stands for 2 MiB that
- * were only read, one of a file, for it is not anonymous: in anonymous memory that gives it away.
+ * What the pages of a run in this region really are. pagemap calls the huge zero page, which stands
+ * for 2 MiB that were only read, one of a file, for it is not anonymous (Linux 6.18,
+ * pagemap_pmd_range): in anonymous memory that gives it away.
  */
 static inline uint32_t vmat_region_page_flags(const struct vmat_region *region, uint32_t flags)
 {
