@@ -27,7 +27,7 @@ struct vmat_target_ops {
 struct vmat_target {
 	const struct vmat_target_ops *ops;
 	struct vmat_process process;
-	int dir; /* /proc/PID, or the recorded folder of the process */
+	int dir;        /* /proc/PID, or the recorded folder of the process */
 	int memory_dir; /* the same, or task/TID of a living thread when the leader has exited */
 
 	/* live.c; -1 when not open, or the -errno of the failed open */
@@ -38,7 +38,7 @@ struct vmat_target {
 	int maps;
 	int kpageflags;
 	int kpagecount;
-	uint64_t zero_pfn; /* frame of the kernel's zero page; VMAT_UNKNOWN until it was looked up */
+	uint64_t zero_pfn; /* frame of the kernel's zero page; VMAT_UNKNOWN until looked up */
 
 	/* device.c */
 	struct vmat_buffer mountinfo;

@@ -92,8 +92,8 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 /* What a file system is, as far as it decides what kind of memory a mapping of its files is. */
 enum vmat_device_kind {
 	VMAT_DEVICE_OTHER,
-	VMAT_DEVICE_SHMEM,   /* the kernel's own tmpfs: memfd, System V and anonymous shared memory */
-	VMAT_DEVICE_TMPFS,   /* a mounted tmpfs */
+	VMAT_DEVICE_SHMEM, /* the kernel's own tmpfs: memfd, System V and anonymous shared memory */
+	VMAT_DEVICE_TMPFS, /* a mounted tmpfs */
 	VMAT_DEVICE_HUGETLB, /* a hugetlbfs, mounted or the kernel's own */
 };
 
