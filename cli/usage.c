@@ -91,9 +91,8 @@ void cli_usage_command(FILE *file, const struct cli_command *command)
 void cli_usage_program(FILE *file)
 {
 	fputs("Usage: vmatlas COMMAND [options] [TARGET ...]\n\n"
-	      "Shows what every byte of a process's memory is: whose, really there or not, and "
-	      "why\n"
-	      "we say so. From outside, without stopping the process.\n\n"
+	      "Shows what every byte of a process's memory is: whose it is, whether it is\n"
+	      "really there, and why we say so. From outside, without stopping the process.\n\n"
 	      "Commands:\n",
 	      file);
 	for (size_t i = 0; i < CLI_COMMANDS_COUNT; i++)
