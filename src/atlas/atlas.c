@@ -65,6 +65,27 @@ static void set_unclaimed(struct vmat_part *part, const struct vmat_region *regi
 	}
 }
 
+/* What glibc 2.38 and later call their memory where glibc.mem.decorate_maps=1 is set. */
+static enum vmat_kind kind_of_name(const char *name)
+{
+	static const struct {
+		const char *start;
+		enum vmat_kind kind;
+	} names[] = {
+		{ " glibc: malloc arena]", VMAT_KIND_ARENA },
+		{ " glibc: malloc]", VMAT_KIND_MALLOC_MMAP },
+		{ " glibc: pthread stack:", VMAT_KIND_STACK },
+		{ " glibc: pthread user stack:", VMAT_KIND_STACK },
+		{ " glibc: unused stack]", VMAT_KIND_STACK },
+		{ " glibc: loader malloc]", VMAT_KIND_DATA },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(name, names[i].start, strlen(names[i].start)))
+			return names[i].kind;
+	return VMAT_KIND_ANON;
+}
+
 /* A string such as [anon:NAME]: the program itself says what it is. */
 static int set_named(struct vmat_atlas *atlas, size_t i, struct vmat_part *part)
 {
@@ -76,6 +97,8 @@ static int set_named(struct vmat_atlas *atlas, size_t i, struct vmat_part *part)
 	part->owner =
 		vmat_strings_printf(&atlas->priv->strings, "\"%.*s\"", (int)size - 1, colon + 1);
 	part->why = "named by the program (PR_SET_VMA_ANON_NAME)";
+	if (part->kind == VMAT_KIND_ANON)
+		part->kind = kind_of_name(colon + 1);
 	return part->owner ? 0 : -ENOMEM;
 }
 

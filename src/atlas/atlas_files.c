@@ -4,7 +4,7 @@
  *
  * The ELF header is read out of the target's own memory where its page is present, which it nearly always
  * is: that cannot hang, and it is the file that runs, even when another has its name by now. Else the file
- * is opened, if it is still the same.
+ * is opened, if it is still the same. Else the rights of its mappings must do.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,12 +15,13 @@
 #include "atlas/atlas_priv.h"
 #include "base/cleanup.h"
 
-enum { PAGE_SIZE = 4096 };
+enum { PAGE_SIZE = 4096, SEGMENTS_NEAR = 8 };
 
 /* A program or library as it lies in memory. */
 struct image {
 	struct vmat_elf elf;
 	bool is_valid;
+	bool is_unread; /* its header cannot be read, but code is mapped from it */
 	uint64_t bias;
 	uint64_t end;
 	uint64_t inode;
@@ -45,8 +46,9 @@ static int read_memory_file(void *context, uint64_t offset, void *buffer, size_t
 		       : -ENODATA;
 }
 
-static bool read_elf(struct vmat_atlas *atlas, const struct vmat_region *region,
-		     struct vmat_elf *elf)
+/* Returns -ENODATA when nothing of the file could be read. */
+static int read_elf(struct vmat_atlas *atlas, const struct vmat_region *region,
+		    struct vmat_elf *elf)
 {
 	struct memory_file file = { atlas->priv->target, region->start, vmat_region_size(region) };
 	vmat_autoclose int fd = -1;
@@ -55,10 +57,10 @@ static bool read_elf(struct vmat_atlas *atlas, const struct vmat_region *region,
 	if (region->prot & VMAT_PROT_READ && region->first_present_addr == region->start)
 		err = vmat_elf_read(elf, read_memory_file, &file, NULL);
 	if (err != -ENODATA)
-		return err == 0;
+		return err;
 	fd = vmat_source_open_file(atlas->priv->target, region->name, region->dev_major,
 				   region->dev_minor, region->inode);
-	return fd >= 0 && vmat_elf_read(elf, vmat_elf_read_fd, &fd, NULL) == 0;
+	return fd < 0 ? -ENODATA : vmat_elf_read(elf, vmat_elf_read_fd, &fd, NULL);
 }
 
 static uint64_t page_down(uint64_t addr)
@@ -98,12 +100,30 @@ static const struct vmat_segment *find_segment(const struct image *image,
 	return NULL;
 }
 
+/* Is code mapped from the file that begins here? Its segments follow each other closely. */
+static bool has_code(const struct vmat_map *map, const struct vmat_region *region)
+{
+	const struct vmat_region *end = map->regions + map->count;
+
+	for (const struct vmat_region *r = region; r < end && r < region + SEGMENTS_NEAR; r++)
+		if (r->prot & VMAT_PROT_EXEC && r->inode == region->inode &&
+		    strcmp(r->name, region->name) == 0)
+			return true;
+	return false;
+}
+
 /* A new image begins at a mapping of the beginning of a file. */
 static void begin_image(struct vmat_atlas *atlas, struct image *image,
 			const struct vmat_region *region)
 {
+	int err = read_elf(atlas, region, &image->elf);
+
 	image->is_valid = false;
-	if (!read_elf(atlas, region, &image->elf) || !image->elf.load_addr_max)
+	image->is_unread = err == -ENODATA && has_code(atlas->map, region);
+	image->inode = region->inode;
+	image->path = region->name;
+	image->owner = owner_of_path(atlas, region);
+	if (err || !image->elf.load_addr_max)
 		return;
 	for (size_t i = 0; i < image->elf.segments_count && !image->is_valid; i++) {
 		const struct vmat_segment *segment = &image->elf.segments[i];
@@ -114,9 +134,6 @@ static void begin_image(struct vmat_atlas *atlas, struct image *image,
 		}
 	}
 	image->end = page_up(image->elf.load_addr_max) + image->bias;
-	image->inode = region->inode;
-	image->path = region->name;
-	image->owner = owner_of_path(atlas, region);
 }
 
 static bool is_in_relro(const struct image *image, const struct vmat_region *region)
@@ -150,6 +167,22 @@ static int set_segment(struct vmat_atlas *atlas, size_t i, const struct image *i
 				      "PT_GNU_RELRO of its ELF file");
 	return vmat_atlas_set(atlas, i, VMAT_KIND_RODATA, image->owner,
 			      "read-only segment of its ELF file");
+}
+
+/* A segment of a program whose header cannot be read: what its rights tell. */
+static int set_by_rights(struct vmat_atlas *atlas, size_t i, const struct image *image)
+{
+	uint8_t prot = atlas->map->regions[i].prot;
+
+	if (prot & VMAT_PROT_EXEC)
+		return vmat_atlas_set(atlas, i, VMAT_KIND_TEXT, image->owner,
+				      "executable; its ELF header cannot be read");
+	if (prot & VMAT_PROT_WRITE)
+		return vmat_atlas_set(
+			atlas, i, VMAT_KIND_DATA, image->owner,
+			"writable, of a file with code; its ELF header cannot be read");
+	return vmat_atlas_set(atlas, i, VMAT_KIND_RODATA, image->owner,
+			      "read-only, of a file with code; its ELF header cannot be read");
 }
 
 /* Anonymous memory within an image: what a segment has in memory and not in the file. */
@@ -199,6 +232,9 @@ static int set_file(struct vmat_atlas *atlas, size_t i, struct image *image)
 	}
 	if (continues && find_segment(image, region))
 		return set_segment(atlas, i, image);
+	if (image->is_unread && region->inode == image->inode &&
+	    strcmp(region->name, image->path) == 0)
+		return set_by_rights(atlas, i, image);
 	return vmat_atlas_set(atlas, i, VMAT_KIND_FILE, owner_of_path(atlas, region),
 			      region->backing == VMAT_BACKING_DEVICE
 				      ? "maps: a character device"
