@@ -166,14 +166,14 @@ void cli_head_counters(const struct cli_subject *subject, const struct cli_outpu
 {
 	const struct vmat_counters *c = &subject->counters;
 
-	cli_line("size %s, at most %s; resident %s, at most %s: anonymous %s, files %s, shared %s",
+	cli_line("size %s, at most %s; resident %s, at most %s; swap %s, hugetlb %s",
 		 cli_size(output, c->size), cli_size(output, c->peak), cli_size(output, c->rss),
-		 cli_size(output, c->rss_peak), cli_size(output, c->rss_anon),
-		 cli_size(output, c->rss_file), cli_size(output, c->rss_shmem));
-	cli_line("swap %s, hugetlb %s, page tables %s, locked %s, pinned %s",
-		 cli_size(output, c->swap), cli_size(output, c->hugetlb),
-		 cli_size(output, c->page_tables), cli_size(output, c->locked),
-		 cli_size(output, c->pinned));
+		 cli_size(output, c->rss_peak), cli_size(output, c->swap),
+		 cli_size(output, c->hugetlb));
+	cli_line("anonymous %s, files %s, shared %s; page tables %s, locked %s, pinned %s",
+		 cli_size(output, c->rss_anon), cli_size(output, c->rss_file),
+		 cli_size(output, c->rss_shmem), cli_size(output, c->page_tables),
+		 cli_size(output, c->locked), cli_size(output, c->pinned));
 	cli_line("faults %s minor, %s major; regions %s of at most %s", cli_count(c->faults_minor),
 		 cli_count(c->faults_major),
 		 subject->atlas ? cli_count(subject->atlas->map->count) : "-",

@@ -60,6 +60,8 @@ def check_table(t, command, args):
         header = next(i for i, line in enumerate(lines) if re.match(r"[ A-Z_]+$", line))
         rows = lines[header:]
         end = rows.index("") if "" in rows else len(rows)
+        head = [line for line in lines[:header] if re.match("(size|anonymous|faults) ", line)]
+        t.ok(all(len(line) <= 80 for line in head), f"{command}: the counters fit 80 characters", head)
         longest = max(len(line) for line in rows[:end])
         t.ok(longest <= width, f"{command}: the table fits {width} characters", f"{longest}: {max(rows[:end], key=len)}")
     bare = _subject.run(*args, "-n").out.decode().splitlines()
