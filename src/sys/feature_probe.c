@@ -24,11 +24,11 @@ struct arena {
 static int arena_init(struct arena *arena)
 {
 	arena->page = (size_t)sysconf(_SC_PAGESIZE);
-	arena->pagemap = vmat_sys_open_at(AT_FDCWD, "/proc/self/pagemap", 0);
 	arena->start = mmap(NULL, 3 * arena->page, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (arena->start == MAP_FAILED)
 		return -errno;
+	arena->pagemap = vmat_sys_open_at(AT_FDCWD, "/proc/self/pagemap", 0);
 	/* Without this a huge page could cover all three. */
 	madvise(arena->start, 3 * arena->page, MADV_NOHUGEPAGE);
 	*(volatile char *)(arena->start + arena->page) = 1;

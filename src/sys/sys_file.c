@@ -16,8 +16,9 @@ int vmat_sys_open_at(int dirfd, const char *path, int flags)
 {
 	int fd;
 
+	/* O_NONBLOCK: a record may hold a pipe, whose open would wait for a writer. */
 	do
-		fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
+		fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
 	while (fd < 0 && errno == EINTR);
 	return fd < 0 ? -errno : fd;
 }

@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 
-/* openat(2) with O_RDONLY | O_CLOEXEC | O_NOCTTY and `flags`. A descriptor or -errno. */
+/* openat(2) with O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK and `flags`. A descriptor or -errno. */
 int vmat_sys_open_at(int dirfd, const char *path, int flags);
 
 /*

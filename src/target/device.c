@@ -104,13 +104,15 @@ bool vmat_source_is_char_device(struct vmat_target *target, const char *path)
 	return fd >= 0 && vmat_sys_fstat(fd, &stat) == 0 && S_ISCHR(stat.st_mode);
 }
 
-/* "pagesize=2M" of a hugetlbfs: the number and its unit. */
+/* "pagesize=2M" of a hugetlbfs: the number and its unit. The source before it may be any word. */
 static uint64_t hugetlb_page_size(const char *options)
 {
-	const char *end = strchrnul(options, '\n');
-	const char *option = memmem(options, (size_t)(end - options), "pagesize=", 9), *unit;
+	const char *end = strchrnul(options, '\n'), *option, *unit;
 	uint64_t size = 0;
 
+	options += strspn(options, " ");
+	options += strcspn(options, " \n");
+	option = memmem(options, (size_t)(end - options), "pagesize=", 9);
 	if (!option)
 		return 0;
 	unit = vmat_text_decimal(option + 9, end, &size);

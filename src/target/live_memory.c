@@ -71,7 +71,7 @@ static ssize_t read_memory(struct vmat_target *target, uint64_t addr, void *buff
 		struct iovec remote = { (void *)(uintptr_t)addr,
 					size }; /* an address of the target */
 
-		return vmat_sys_process_read(target->process.pid, &local, &remote, 1);
+		return vmat_sys_process_read(target->memory_pid, &local, &remote, 1);
 	}
 	return fd;
 }
@@ -86,6 +86,8 @@ ssize_t vmat_live_read(struct vmat_target *target, uint64_t addr, void *buffer, 
 		return -EINVAL;
 	end = addr + size;
 	err = present_until(target, addr, end, &until);
+	if (err == -EFAULT) /* a pointer beyond the user address space: nothing is there */
+		return 0;
 	if (err)
 		return err;
 	if (until == addr)
@@ -155,7 +157,7 @@ static int read_in_child(struct vmat_target *target, struct vmat_piece *pieces, 
 	batch = vmat_sys_shared_alloc(header + bytes);
 	if (!batch)
 		return -ENOMEM;
-	batch->pid = target->process.pid;
+	batch->pid = target->memory_pid;
 	batch->count = count;
 	bytes = 0;
 	for (size_t i = 0; i < count; i++) {

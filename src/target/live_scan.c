@@ -69,14 +69,17 @@ int vmat_live_pagemap_fd(struct vmat_target *target)
 }
 
 /*
- * Reads entries. A pagemap that was open while its process ended reads as empty: that is -ESRCH, and
- * not a range without pages.
+ * Reads entries. Nothing is read beyond the user address space (-EFAULT, as a scan says), and nothing at
+ * all once the process has ended: that is -ESRCH, and not a range without pages.
  */
 static int read_entries(struct vmat_target *target, uint64_t addr, uint64_t *entries, size_t count)
 {
 	ssize_t got = vmat_sys_pagemap_read(target->pagemap, addr / PAGE_SIZE, entries, count);
+	uint64_t lowest;
 
-	return got == 0 ? -ESRCH : (int)got;
+	if (got == 0)
+		got = vmat_sys_pagemap_read(target->pagemap, 0, &lowest, 1) == 1 ? -EFAULT : -ESRCH;
+	return (int)got;
 }
 
 int vmat_live_pagemap(struct vmat_target *target, uint64_t addr, uint64_t *entries, size_t count)
@@ -120,11 +123,10 @@ static uint32_t flags_of_entry(uint64_t entry, uint64_t zero_pfn)
 		if (zero_pfn && VMAT_PM_PFN(entry) == zero_pfn)
 			flags |= VMAT_PAGE_ZERO;
 	} else if (entry & VMAT_PM_SWAP) {
-		/* Guards and uffd markers are kept in swap entries: no page of theirs is in swap. */
+		/* Guards, uffd and poison markers are swap entries of a type that is no swap. */
 		if (entry & VMAT_PM_GUARD)
 			return VMAT_PAGE_GUARD;
-		if (VMAT_PM_SWAP_TYPE(entry) == VMAT_PM_MARKER_SWAP_TYPE &&
-		    (entry & VMAT_PM_UFFD_WP))
+		if (VMAT_PM_SWAP_TYPE(entry) == VMAT_PM_MARKER_SWAP_TYPE)
 			return 0;
 		flags = VMAT_PAGE_SWAPPED;
 	} else {
@@ -220,7 +222,7 @@ static int scan_piece(struct vmat_target *target, uint64_t *addr, uint64_t end, 
 	struct vmat_uapi_page_region found[SCAN_REGIONS];
 	bool is_dear = want & VMAT_PAGE_FILE;
 	uint64_t most = is_dear ? SCAN_PAGES_DEAR : SCAN_PAGES, pages = 0;
-	uint64_t range = is_dear ? SCAN_RANGE_DEAR : SCAN_RANGE, mask = 0;
+	uint64_t range = is_dear ? SCAN_RANGE_DEAR : SCAN_RANGE, mask = 0, any_of;
 	size_t vector = sink->capacity < SCAN_REGIONS ? sink->capacity : SCAN_REGIONS;
 	int count, err;
 
@@ -234,10 +236,11 @@ static int scan_piece(struct vmat_target *target, uint64_t *addr, uint64_t end, 
 		mask |= VMAT_UAPI_PAGE_IS_SWAPPED;
 	if (end - *addr > range)
 		end = *addr + range;
-	count = vmat_sys_pagemap_scan(
-		target->pagemap, *addr, end,
-		mask & (VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPED), mask, most, found,
-		vector);
+	any_of = mask & (VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPED);
+	if (!any_of) /* without a condition all pages fit it, the absent ones too */
+		any_of = VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPED;
+	count = vmat_sys_pagemap_scan(target->pagemap, *addr, end, any_of, mask, most, found,
+				      vector);
 	if (count < 0)
 		return count;
 	for (int i = 0; i < count; i++) {

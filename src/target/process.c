@@ -10,18 +10,18 @@
 #include "base/text.h"
 #include "sys/sys_file.h"
 
-enum { TEXT_LIMIT = 1 << 20 };
+enum { TEXT_LIMIT = 1 << 20, FIELD_LAST = 28 };
 
 int vmat_stat_parse(struct vmat_stat *ret, const char *text, size_t size)
 {
 	const char *end = text + size, *open, *close, *c;
 	struct vmat_stat stat = { 0 };
-	uint64_t fields[32] = { 0 }; /* fields[n] is field n of proc(5), from 4 on */
+	uint64_t fields[FIELD_LAST + 1] = { 0 }; /* fields[n] is field n of proc(5), from 4 on */
 	size_t length;
 
 	open = memchr(text, '(', size);
 	close = memrchr(text, ')', size);
-	if (!open || !close || close < open || end - close < 4)
+	if (!open || !close || close < open || end - close < 4 || close[1] != ' ')
 		return -EINVAL;
 	length = (size_t)(close - open - 1);
 	if (length >= sizeof(stat.comm))
@@ -29,15 +29,19 @@ int vmat_stat_parse(struct vmat_stat *ret, const char *text, size_t size)
 	memcpy(stat.comm, open + 1, length);
 	stat.state = close[2];
 	c = close + 3;
-	for (size_t field = 4; field < 32 && c < end; field++) {
-		while (c < end && *c == ' ')
-			c++;
+	/* Each with a blank before and behind it: a number that ends with the text may be cut. */
+	for (size_t field = 4; field <= FIELD_LAST; field++) {
+		const char *first;
+
+		if (c == end || *c++ != ' ')
+			return -EINVAL;
 		if (c < end && *c == '-') /* priorities and tty_pgrp: none of ours */
 			c++;
+		first = c;
 		c = vmat_text_decimal(c, end, &fields[field]);
+		if (c == first || c == end)
+			return -EINVAL;
 	}
-	if (fields[22] == 0) /* starttime of 0 ticks: only a truncated text has it */
-		return -EINVAL;
 	vmat_text_decimal(text, open, &fields[0]);
 	stat.pid = (pid_t)fields[0];
 	stat.ppid = (pid_t)fields[4];

@@ -14,7 +14,9 @@
 #include "sys/sys_file.h"
 #include "target/target_ops.h"
 
-enum { PAGES_LIMIT = 256 << 20 };
+enum {
+	PAGES_LIMIT = 256 << 20
+};
 
 static const struct {
 	const char *name;
@@ -91,6 +93,7 @@ static int read_pages(struct vmat_target *target)
 	struct vmat_buffer text = { 0 };
 	int err = vmat_sys_read_file_at(target->dir, "pages", &text, PAGES_LIMIT);
 
+	target->runs_count = 0; /* of an attempt that failed */
 	if (!err)
 		err = parse_pages(target, text.data, text.size);
 	vmat_buffer_deinit(&text);

@@ -138,6 +138,7 @@ static int choose_memory_dir(struct vmat_target *target, uint64_t *stat_flags)
 	size_t count = 0;
 	int err = 0;
 
+	target->memory_pid = target->process.pid;
 	target->memory_dir = vmat_sys_open_at(target->dir, ".", O_DIRECTORY);
 	if (target->memory_dir < 0)
 		return target->memory_dir;
@@ -158,6 +159,7 @@ static int choose_memory_dir(struct vmat_target *target, uint64_t *stat_flags)
 		}
 		close(target->memory_dir);
 		target->memory_dir = dir;
+		target->memory_pid = tids[i];
 		process.pid = target->process.pid;
 		free(target->process.exe);
 		target->process = process;
@@ -214,16 +216,18 @@ static bool fits_name(int root, pid_t pid, const char *name)
 	if (!fits && !vmat_sys_readlink_at(root, path, &text)) {
 		const char *slash = strrchr(text.data, '/');
 		const char *base = slash ? slash + 1 : text.data;
-		const char *mark = strstr(base, " (deleted)");
-		size_t length = mark && !mark[10] ? (size_t)(mark - base) : strlen(base);
+		size_t length = strlen(base);
 
+		if (length > 10 && strcmp(base + length - 10, " (deleted)") == 0)
+			length -= 10;
 		fits = length == strlen(name) && memcmp(base, name, length) == 0;
 	}
 	vmat_buffer_deinit(&text);
 	return fits;
 }
 
-static int find_name(int root, const char *name, char *pid, size_t pid_size, struct vmat_error *err)
+static int find_name(int root, bool is_live, const char *name, char *pid, size_t pid_size,
+		     struct vmat_error *err)
 {
 	vmat_autofree pid_t *pids = NULL;
 	struct vmat_buffer hits = { 0 };
@@ -233,7 +237,7 @@ static int find_name(int root, const char *name, char *pid, size_t pid_size, str
 	if (code)
 		return vmat_error_set(err, code, "the list of processes cannot be read");
 	for (size_t i = 0; i < count && !code; i++) {
-		if (pids[i] == getpid() || !fits_name(root, pids[i], name))
+		if ((is_live && pids[i] == getpid()) || !fits_name(root, pids[i], name))
 			continue;
 		if (found++ == 0)
 			snprintf(pid, pid_size, "%d", (int)pids[i]);
@@ -266,7 +270,7 @@ int vmat_target_open(struct vmat_target **ret, const char *spec,
 		return vmat_error_set(err, root, "%s cannot be opened: %s",
 				      root_path ? root_path : "/proc", strerrordesc_np(-root));
 	if (spec[0] == '@' && spec[1]) {
-		code = find_name(root, spec + 1, pid, sizeof(pid), err);
+		code = find_name(root, !root_path, spec + 1, pid, sizeof(pid), err);
 		if (code)
 			return code;
 	} else {
@@ -353,11 +357,12 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 uint64_t vmat_source_max_map_count(struct vmat_target *target)
 {
 	struct vmat_buffer text = { 0 };
-	uint64_t count = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+	uint64_t count = 0;
 
 	/* Beside the folder of the process, in a record as in /proc. */
-	if (!vmat_sys_read_file_at(target->dir, "../sys/vm/max_map_count", &text, TEXT_LIMIT))
-		vmat_text_decimal(text.data, text.data + text.size, &count);
+	if (vmat_sys_read_file_at(target->dir, "../sys/vm/max_map_count", &text, TEXT_LIMIT) ||
+	    vmat_text_decimal(text.data, text.data + text.size, &count) == text.data)
+		count = VMAT_UNKNOWN(target->ops->is_live ? VMAT_NOT_FOUND : VMAT_NOT_RECORDED);
 	vmat_buffer_deinit(&text);
 	return count;
 }

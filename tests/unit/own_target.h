@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * own_target.h: this process, or a child of it, as a target; and checks that run in a child, since the
+ * states of kernel features are remembered for the life of a process.
+ */
+#ifndef VMAT_OWN_TARGET_H
+#define VMAT_OWN_TARGET_H
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmocka_all.h"
+#include "target/target_source.h"
+
+enum {
+	PAGE = 4096
+};
+
+/* In a child an assertion of cmocka would go on with the tests of its parent: this one ends it. */
+#define CHECK(condition)                                                                \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			_exit(1);                                                       \
+		}                                                                       \
+	} while (0)
+
+/* Runs `check` in a child with `list` added to VMAT_WITHOUT. */
+__attribute__((unused)) static void in_child(const char *list, void (*check)(void))
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		const char *before = getenv("VMAT_WITHOUT");
+		char text[256];
+
+		snprintf(text, sizeof(text), "%s,%s", before ? before : "", list);
+		setenv("VMAT_WITHOUT", text, 1);
+		check();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail_msg("without \"%s\": status %#x", list, (unsigned)status);
+}
+
+/* With each of the ways of looking at pages forced. */
+__attribute__((unused)) static void in_children(void (*check)(void))
+{
+	in_child("", check);
+	in_child("pagemap_scan", check);
+	in_child("page_guard", check);
+	in_child("pagemap_scan,page_frames", check);
+	in_child("process_vm_readv,pidfd", check);
+}
+
+__attribute__((unused)) static struct vmat_target *open_process(pid_t pid)
+{
+	struct vmat_target *target = NULL;
+	struct vmat_error err = { 0 };
+	char spec[16];
+
+	snprintf(spec, sizeof(spec), "%d", (int)pid);
+	if (vmat_target_open(&target, spec, NULL, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		abort();
+	}
+	return target;
+}
+
+/* Anonymous memory of its own region, which no huge page covers. */
+__attribute__((unused)) static char *map_pages(size_t pages)
+{
+	/* No neighbour with equal rights: it would be the same region. */
+	char *memory = mmap(NULL, (pages + 2) * PAGE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED || mprotect(memory + PAGE, pages * PAGE, PROT_READ | PROT_WRITE))
+		abort();
+	madvise(memory + PAGE, pages * PAGE, MADV_NOHUGEPAGE);
+	return memory + PAGE;
+}
+
+/* A process that waits until it is killed. */
+__attribute__((unused)) static pid_t start_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+__attribute__((unused)) static void end_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+/* A fact of smaps in kB for the region that begins at `addr`; -1 when it is not there. */
+__attribute__((unused)) static long smaps_fact(pid_t pid, const void *addr, const char *name)
+{
+	char path[32], line[512], begin[32];
+	bool is_region = false;
+	long value = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+	snprintf(begin, sizeof(begin), "%08lx-", (unsigned long)(uintptr_t)addr);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (line[0] < 'A' || line[0] > 'Z')
+			is_region = strncmp(line, begin, strlen(begin)) == 0;
+		else if (is_region && strncmp(line, name, strlen(name)) == 0)
+			value = strtol(line + strlen(name), NULL, 10);
+	}
+	if (file)
+		fclose(file);
+	return value;
+}
+
+#endif
