@@ -36,7 +36,10 @@ def run(*args, env=None, **more):
 
 
 class Subject:
-    """with Subject(b"name", [b"file"]) as pid: a process of that name, which has written to private mappings of such files."""
+    """with Subject(b"name", [b"file"]) as pid: a process of that name, which has written to private mappings of such files.
+
+    It is stopped, so that two answers about it are the same.
+    """
 
     def __init__(self, name, files=()):
         self.folder = tempfile.TemporaryDirectory(prefix="vmatlas-cli-")
@@ -51,6 +54,8 @@ class Subject:
 
     def __enter__(self):
         assert self.child.stdout.readline() == b"ready\n"
+        self.child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.child.pid, os.WSTOPPED)
         return self.child.pid
 
     def __exit__(self, *_):

@@ -42,10 +42,12 @@ def check_others(t, command, args, rows):
     columns = ",".join(keys)
     table = list(csv.reader(io.StringIO(_subject.run(*args, "--csv", "-o", columns).out.decode())))
     t.is_(table[0], keys, f"{command}: CSV is headed by the keys")
-    t.is_(len(table) - 1, len(rows), f"{command}: CSV has as many rows as JSON")
-    sizes = [k for k in keys if isinstance(rows[0][k], int) and not isinstance(rows[0][k], bool) and k in ("size", "pages", "mapping")]
-    for key in sizes[:1]:
-        t.is_([r[keys.index(key)] for r in table[1:]], ["" if r[key] is None else str(r[key]) for r in rows], f"{command}: CSV and JSON agree on {key}")
+    key = next((k for k in ("size", "pages", "mapping") if k in keys), None)
+    got, want = [r[keys.index(key)] for r in table[1:]], ["" if r[key] is None else str(r[key]) for r in rows]
+    if command == "pages":
+        # whether a page of a library is exclusive depends on processes that come and go, and with it the runs
+        got, want = sum(map(int, got)), sum(map(int, want))
+    t.is_(got, want, f"{command}: CSV and JSON agree on {key}")
     raw = _subject.run(*args, "-r", "-o", columns).out.decode().splitlines()
     t.is_({len(line.split(" ")) for line in raw}, {len(keys)}, f"{command}: raw has one word a column")
     pairs = _subject.run(*args, "-P", "-o", columns).out.decode().splitlines()
