@@ -36,6 +36,7 @@ struct walk {
 
 	struct vmat_stack_entry *entries;
 	unsigned char *structs; /* pthread_size bytes for each entry */
+	bool *is_new; /* for each entry: it lies in no region, so it is newer than the map */
 	size_t count;
 	size_t capacity;
 	const char *partial_why;
@@ -69,7 +70,7 @@ static void blame(struct walk *walk, const char *why)
 static bool grow(struct walk *walk)
 {
 	size_t capacity = walk->capacity ? walk->capacity * 2 : 32;
-	void *entries, *structs;
+	void *entries, *structs, *is_new;
 
 	if (walk->count < walk->capacity)
 		return true;
@@ -81,6 +82,10 @@ static bool grow(struct walk *walk)
 	if (!structs)
 		return false;
 	walk->structs = structs;
+	is_new = realloc(walk->is_new, capacity * sizeof(*walk->is_new));
+	if (!is_new)
+		return false;
+	walk->is_new = is_new;
 	walk->capacity = capacity;
 	return true;
 }
@@ -137,6 +142,7 @@ static enum end read_node(struct walk *walk, enum vmat_stack_list list, uint64_t
 	memset(bytes, 0, layout->pthread_size);
 	*entry = (struct vmat_stack_entry){ .list = list,
 					    .thread_addr = node - layout->list_offset };
+	walk->is_new[walk->count] = !vmat_map_at(walk->map, node);
 	got = walk->read(walk->context, entry->thread_addr, bytes, layout->pthread_size);
 	if (got < 0 || (size_t)got < needed)
 		return ABSENT;
@@ -322,7 +328,7 @@ static size_t count_stacks(const struct walk *walk, uint32_t offset, size_t *bad
 		fields_at(walk, i, offset, &entry);
 		if (is_stack(walk, &entry))
 			good++;
-		else if (!is_main(walk, &entry) && vmat_map_at(walk->map, entry.thread_addr))
+		else if (!walk->is_new[i] && !is_main(walk, &entry))
 			(*bad)++;
 		/* Nonsense is seen at the first few: real offsets are few, entries may be many. */
 		if (*bad > 8 && *bad > good)
@@ -445,11 +451,13 @@ int vmat_stack_lists_read(struct vmat_stack_lists *ret, const struct vmat_stack_
 	if (err) {
 		free(walk.entries);
 		free(walk.structs);
+		free(walk.is_new);
 		return err;
 	}
 	offset = find_block_offset(&walk);
 	fill_entries(&walk, offset);
 	free(walk.structs);
+	free(walk.is_new);
 	sort_entries(&walk);
 	*ret = (struct vmat_stack_lists){
 		.entries = walk.entries,
