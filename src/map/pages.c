@@ -18,6 +18,7 @@
 enum {
 	PAGE_SIZE = 4096,
 	RUNS = 256,
+	FRAMES_NEAR = 16,
 	FRAMES = 512, /* entries at once; also the pages of the largest folio that is no hugetlb */
 };
 
@@ -32,6 +33,7 @@ struct pages_reader {
 	size_t capacity;
 	uint64_t last_pfn; /* of the last page of the last run */
 	uint64_t block;    /* first frame of the block of flags that is held; or unknown */
+	size_t block_count;
 	uint64_t flags[FRAMES];
 };
 
@@ -124,22 +126,41 @@ static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t
 	return run;
 }
 
+/*
+ * Holds the flags of `count` frames around pfn, aligned to their number. Frames of neighbouring
+ * pages are often not neighbours, and each flag costs the kernel 40 ns: so few are read until more
+ * are needed.
+ */
+static bool read_block(struct pages_reader *reader, uint64_t pfn, size_t count)
+{
+	uint64_t block = pfn & ~(uint64_t)(count - 1);
+
+	if (vmat_is_known(reader->block) && pfn >= reader->block &&
+	    pfn - reader->block < reader->block_count && reader->block_count >= count)
+		return true;
+	reader->block = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+	if (vmat_source_frames(reader->target, block, reader->flags, NULL, count))
+		return false;
+	reader->block = block;
+	reader->block_count = count;
+	return true;
+}
+
 /* The size of the folio that the frame belongs to: its head, and how many tails follow. */
 static uint64_t folio_size(struct pages_reader *reader, uint64_t pfn)
 {
 	const uint64_t head = 1ULL << VMAT_KPF_COMPOUND_HEAD, tail = 1ULL << VMAT_KPF_COMPOUND_TAIL;
-	uint64_t block = pfn & ~(uint64_t)(FRAMES - 1);
-	size_t first = (size_t)(pfn - block), last = first + 1;
+	size_t first, last;
 
-	if (reader->block != block) {
-		reader->block = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
-		if (vmat_source_frames(reader->target, block, reader->flags, NULL, FRAMES))
-			return 0;
-		reader->block = block;
-	}
-	if (!(reader->flags[first] & (head | tail)))
+	if (!read_block(reader, pfn, FRAMES_NEAR))
+		return 0;
+	if (!(reader->flags[pfn - reader->block] & (head | tail)))
 		return PAGE_SIZE;
+	if (!read_block(reader, pfn, FRAMES))
+		return 0;
 	/* Folios are aligned to their size, so a head lies in the same block. */
+	first = (size_t)(pfn - reader->block);
+	last = first + 1;
 	while (first > 0 && !(reader->flags[first] & head))
 		first--;
 	while (last < FRAMES && reader->flags[last] & tail)
