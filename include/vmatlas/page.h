@@ -49,7 +49,8 @@ struct vmat_pages {
  * Errors: -EACCES/-EPERM; -ESRCH; -EINVAL an unaligned or empty range; -ENOMEM.
  * Needs: the right to open pagemap; CAP_SYS_ADMIN for frames (else they are unknown).
  * Cost: 13 ns per present page, 43 with FILE, 52 with EXCLUSIVE, up to 1 us with FRAMES, where they
- * are scattered; 1 TiB with one page per GiB: 20 ms. The target is never stopped, its lock never held for longer than 1 ms.
+ * are scattered; 1 TiB with one page per GiB: 20 ms. The target is never stopped, its lock never held
+ * for longer than 1 ms.
  */
 int vmat_pages_read(struct vmat_pages **ret, struct vmat_target *target, const struct vmat_map *map,
 		    uint64_t start, uint64_t end, uint32_t options, struct vmat_error *err);
