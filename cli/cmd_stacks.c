@@ -22,9 +22,8 @@ static int write_stacks(const struct cli_subject *subject, const struct cli_outp
 	if (output->format != CLI_JSON) {
 		if (cli_output_has_heads(output)) {
 			cli_head_target(subject, output);
-			cli_line("stacks: %zu, of living threads: %zu, found by %s\n",
-				 stacks->count, stacks->threads,
-				 stacks->method ? stacks->method : "-");
+			cli_line("stacks: %zu, of living threads: %zu; %s\n", stacks->count,
+				 stacks->threads, stacks->method ? stacks->method : "-");
 		}
 		return cli_output_rows(output, &rows);
 	}

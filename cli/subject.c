@@ -103,8 +103,8 @@ struct vmat_json *cli_document_begin(const struct cli_subject *subject, const ch
 	vmat_json_begin(json, NULL);
 	vmat_json_string(json, "schema", schema);
 	cli_json_single(json, &target);
-	vmat_json_bool(json, "partial", subject->is_partial || !subject->atlas);
-	if (!subject->atlas)
+	vmat_json_bool(json, "partial", subject->is_partial || subject->error.code);
+	if (subject->error.code)
 		vmat_json_string(json, "partial_why", subject->error.text);
 	else
 		vmat_json_string(json, "partial_why",

@@ -15,7 +15,7 @@ struct cli_subject {
 	uint32_t read; /* enum vmat_need: what has been read */
 	bool is_partial;
 	char partial_why[1024];
-	struct vmat_error error; /* why there is no atlas */
+	struct vmat_error error; /* its code is not 0 when the command could not be answered */
 };
 
 /* Opens the target of the command line. 0, or an exit code after it has said why. */

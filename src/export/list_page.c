@@ -368,6 +368,21 @@ static const struct vmat_column pagesize_columns[] = {
 			   "how the size in use was found out", "vmatlas", .ample = 3 },
 };
 
+/* Could it be told whether the page is there? If not, the size in use is unknown for the same reason. */
+static bool is_told(const struct vmat_pagesize *size)
+{
+	switch (vmat_reason(size->in_use)) {
+	case VMAT_NOT_PERMITTED:
+	case VMAT_KERNEL_LACKS:
+	case VMAT_CHANGED:
+	case VMAT_INVISIBLE:
+	case VMAT_NOT_RECORDED:
+		return size->is_present;
+	default:
+		return true;
+	}
+}
+
 static void pagesize_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
 	const struct vmat_pagesizes_view *view = model;
@@ -387,7 +402,7 @@ static void pagesize_cell(const void *model, size_t row, size_t column, struct v
 		ret->number = size->is_mapped;
 		break;
 	case PAGESIZE_PRESENT:
-		ret->number = size->is_present;
+		ret->number = is_told(size) ? size->is_present : size->in_use;
 		break;
 	case PAGESIZE_OWNER:
 		ret->text = size->is_mapped ? vmat_region_label(view->atlas, size->region) : "";

@@ -26,6 +26,9 @@ def check_json(t, command, args):
     t.is_(sorted(k for k in ("target", "partial", "partial_why") if k in document),
           ["partial", "partial_why", "target"], f"{command}: target, partial and why are there")
     rows = document[LISTS[command]]
+    if answer.status == 5 and os.environ.get("VMAT_WITHOUT"):
+        t.ok(rows is None and document["partial"] and document["partial_why"], f"{command}: without the feature it says so", document)
+        return None
     t.ok(rows, f"{command}: has {LISTS[command]}")
     for row in rows:
         missing = sorted(k for k, v in row.items() if v is None)
@@ -78,6 +81,8 @@ def section_formats(t):
         for command in LISTS:
             args = arguments(command, pid)
             rows = check_json(t, command, args)
+            if rows is None:
+                continue
             check_others(t, command, args, rows)
             check_table(t, command, args)
 
@@ -126,7 +131,7 @@ def section_parts(t):
         t.is_([line.split()[1] for line in near if line.startswith(">")], [regions[5]["start"]], "map ADDR: marks the region")
         t.is_(len(near) - 1, 7, "map ADDR: with three neighbours on each side")
         t.ok("not mapped" in _subject.run("map", pid, "10").out.decode(), "map ADDR: says that it is not mapped")
-        ranged = json.loads(_subject.run("pages", pid, f"{addr:x}+4K", "-J").out)["runs"]
+        ranged = json.loads(_subject.run("pages", pid, f"{addr:x}+4K", "-J").out)["runs"] or []
         t.ok(ranged == [] or (int(ranged[0]["start"], 16) >= addr and int(ranged[-1]["end"], 16) <= addr + 4096),
              "pages START+SIZE: only that range", ranged)
 
@@ -146,7 +151,7 @@ def section_hostile(t):
                 for options in ((), ("-w", "80"), ("-J",), ("-r",), ("-P",), ("--csv",)):
                     answer = _subject.run(*args, *options)
                     text = answer.out.decode("utf-8", "strict") + answer.err.decode("utf-8", "strict")
-                    if harmful(text) or answer.status:
+                    if harmful(text) or answer.status not in (0, 5 if os.environ.get("VMAT_WITHOUT") else 0):
                         t.ok(False, f"{command} {' '.join(options)}: nothing harmful", f"{answer.status} {harmful(text)}")
                         break
                     if "-J" in options:

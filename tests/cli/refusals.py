@@ -94,16 +94,19 @@ def section_output(t):
         os.close(read)
         done = subprocess.run([tap.VMATLAS, "map", "-J", str(pid)], stdout=write, stderr=subprocess.PIPE)
         os.close(write)
-        t.is_((done.returncode, done.stderr), (0, b""), "a reader that went away is no error")
+        t.ok(done.returncode == 0 and b"cannot write" not in done.stderr, "a reader that went away is no error", done.stderr)
         done = subprocess.run([tap.VMATLAS, "map", str(pid)], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
         t.is_(done.returncode, 70, "a closed output is an error")
 
 
 def opened(pid, *args):
     """The files of /proc/PID that vmatlas opens."""
+    # LeakSanitizer cannot run below strace
+    env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
     with tempfile.NamedTemporaryFile() as log:
-        subprocess.run(["strace", "-f", "-e", "trace=open,openat,openat2", "-o", log.name, tap.VMATLAS, *map(str, args), str(pid)],
-                       stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run(["strace", "-f", "-e", "trace=open,openat,openat2", "-o", log.name, tap.VMATLAS, *map(str, args), str(pid)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+        assert done.returncode in (0, 5), done
         return set(re.findall(r'"(?:/proc/\d+/)?(maps|smaps|pagemap|mem|smaps_rollup)"', log.read().decode(errors="replace")))
 
 
