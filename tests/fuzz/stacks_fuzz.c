@@ -18,11 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum {
-	HEADER = 16,
-	BASE = 0x10000,
-	LIMIT = 64
-};
+enum { HEADER = 16, BASE = 0x10000, LIMIT = 64 };
 
 struct memory {
 	const uint8_t *images[2];
