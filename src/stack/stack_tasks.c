@@ -95,25 +95,32 @@ static int read_text(struct reading *reading, pid_t tid, const char *file)
 	return got < 0 ? (int)got : 0;
 }
 
-/* The id that a thread has for itself; *ret_depth: in how many pid namespaces it has one. 0: not known. */
-static pid_t read_inner_tid(struct reading *reading, pid_t tid, size_t *ret_depth)
+/*
+ * The id that a thread has for itself, and in how many pid namespaces it has one; both 0 where the kernel
+ * does not tell. 0 or a negative errno.
+ */
+static int read_inner_tid(struct reading *reading, pid_t tid, pid_t *ret, size_t *ret_depth)
 {
 	char name[48];
+	int err;
 
-	*ret_depth = 0;
 	snprintf(name, sizeof(name), "task/%d/status", (int)tid);
-	if (vmat_source_text(reading->target, name, &reading->status))
-		return 0;
-	return vmat_stack_nspid_parse(reading->status.data, reading->status.size, ret_depth);
+	err = vmat_source_text(reading->target, name, &reading->status);
+	if (!err)
+		*ret = vmat_stack_nspid_parse(reading->status.data, reading->status.size,
+					      ret_depth);
+	return err;
 }
 
 /* Is the process in a pid namespace of its own? Then struct pthread holds other ids than /proc. */
-static bool is_nested(struct reading *reading)
+static int find_nesting(struct reading *reading)
 {
-	size_t depth;
+	pid_t pid = vmat_target_process(reading->target)->pid;
+	size_t depth = 0;
+	int err = read_inner_tid(reading, pid, &pid, &depth);
 
-	read_inner_tid(reading, vmat_target_process(reading->target)->pid, &depth);
-	return depth > 1;
+	reading->is_nested = !err && depth > 1;
+	return err == -ENOMEM ? err : 0;
 }
 
 static uint64_t read_sp(struct reading *reading, struct vmat_stack_tasks *tasks, pid_t tid)
@@ -157,9 +164,9 @@ static int read_task(struct reading *reading, struct vmat_stack_tasks *tasks, pi
 	if (reading->is_nested) {
 		size_t depth;
 
-		ret->inner_tid = read_inner_tid(reading, tid, &depth);
-		if (!ret->inner_tid)
-			return -ESRCH;
+		err = read_inner_tid(reading, tid, &ret->inner_tid, &depth);
+		if (err)
+			return err;
 	}
 	ret->sp = read_sp(reading, tasks, tid);
 	return 0;
@@ -178,7 +185,6 @@ static int read_tasks(struct reading *reading, struct vmat_stack_tasks *tasks, c
 	tasks->tasks = calloc(count ? count : 1, sizeof(*tasks->tasks));
 	if (!tasks->tasks)
 		return -ENOMEM;
-	reading->is_nested = is_nested(reading);
 	if (vmat_source_is_live(reading->target) &&
 	    vmat_feature_state(VMAT_FEATURE_TASK_SYSCALL) == VMAT_FEATURE_FORCED_OFF)
 		reading->refused = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
@@ -205,6 +211,8 @@ int vmat_stack_tasks_read(struct vmat_stack_tasks *ret, struct vmat_target *targ
 	size_t count = 0;
 	int err = vmat_source_threads(target, &tids, &count);
 
+	if (!err)
+		err = find_nesting(&reading);
 	if (!err)
 		err = read_tasks(&reading, &tasks, tids, count);
 	free(tids);
