@@ -362,6 +362,26 @@ static int fill_place(struct vmat_stack *stack, const struct vmat_map *map,
 	return 0;
 }
 
+/*
+ * A region that several stack pointers lie in is no stack: stacks without guards that have merged, or a
+ * heap that a runtime keeps stacks in (Go). What depends on its being one is not known.
+ */
+static void mark_shared(struct vmat_stack *stacks, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct vmat_stack *stack = &stacks[i];
+		bool is_shared = (i && stacks[i - 1].begin == stack->begin) ||
+				 (i + 1 < count && stacks[i + 1].begin == stack->begin);
+
+		if (stack->kind != VMAT_STACK_GUESSED || !is_shared)
+			continue;
+		stack->used = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		stack->high_water = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		stack->why =
+			"guessed: no list tells of it; stacks of several threads lie in this region";
+	}
+}
+
 /* For a thread without a known place, whose reason stands in begin. */
 static void fill_no_place(struct vmat_stack *stack, const struct vmat_map *map)
 {
@@ -397,6 +417,7 @@ static int complete(struct reading *reading)
 		err = vmat_stack_gaps_fill(stacks->stacks, placed, reading->map, strings);
 	if (err)
 		return err;
+	mark_shared(stacks->stacks, placed);
 	if (pages.is_partial)
 		blame(stacks, pages.partial_why);
 	if (pages.has_zero_pages) {

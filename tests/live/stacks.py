@@ -204,6 +204,8 @@ def guessed_faults(f, report, regions):
             bad.append(f"{want['local']} is not within {got}")
         elif addr(got["end"]) not in [r[1] for r in regions]:
             bad.append(f"no region: {got}")
+        elif (got["used"] is None) != (sum(x["begin"] == got["begin"] for x in report["threads"]) > 1):
+            bad.append(f"used of a region that is no stack, or not of one that may be: {got}")
     return bad
 
 
