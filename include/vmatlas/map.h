@@ -59,7 +59,8 @@ struct vmat_region {
 
 	/* from the page scan (VMAT_WANT_PAGES) */
 	uint64_t rss;   /* present minus the zero page: smaps "Rss"; 0 for hugetlb */
-	uint64_t swap;  /* really swapped: smaps "Swap" */
+	uint64_t swap;  /* in swap, as VmSwap counts: smaps "Swap" less what shared memory that is
+			   mapped nowhere has there, for that belongs to no process */
 	uint64_t huge;  /* present and mapped by a PMD or PUD; for hugetlb all that is present */
 	uint64_t zero;  /* the zero page mapped */
 	uint64_t guard; /* guard pages without a VMA */

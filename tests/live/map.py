@@ -120,6 +120,26 @@ def many_regions(t):
         t.is_(sum(r["rss"] for r in mine), f.info["resident"], "regions: as much resident as the factory wrote")
 
 
+def sums(t):
+    """The other sums: by owner, and the last line of the tables."""
+    with Tour() as tour, proc.stopped(tour.pid):
+        doc = proc.vmatlas_json("map", tour.pid)
+        owners = proc.vmatlas_json("map", "--tree", tour.pid)["owners"]
+        rows = [row for owner in owners for row in owner["regions"]]
+        t.is_(sorted(row["start"] for row in rows), sorted(row["start"] for row in doc["regions"]), "tree: each region stands there once")
+        wrong = [owner["owner"] for owner in owners
+                 if (owner["count"], owner["size"], owner["rss"]) != (len(owner["regions"]), sum(r["size"] for r in owner["regions"]),
+                                                                      sum(r["rss"] for r in owner["regions"]))
+                 or {r["owner"] or r["kind"] for r in owner["regions"]} != {owner["owner"]}]
+        t.is_(wrong, [], "tree: each owner has the sums of its regions")
+        t.is_([owner["rss"] for owner in owners], sorted((owner["rss"] for owner in owners), reverse=True), "tree: most resident first")
+        want = [str(sum(total[field] for total in doc["totals"])) for field in ("count", "size", "rss", "copied", "swap")]
+        for options in (["--summary"], []):
+            lines = proc.vmatlas("map", *options, "-b", tour.pid).out.splitlines()
+            last = [line.split() for line in lines if line.startswith("all ")]
+            t.is_([line[1:6] for line in last], [want], f"map {' '.join(options)}: the table ends with the sums of all")
+
+
 def state(pid):
     """What looking must not change."""
     theirs, minor_major = proc.status(pid), proc.faults(pid)
@@ -154,6 +174,6 @@ def unchanged(t):
 
 
 t = tap.Tap()
-for section in (factories, real_programs, postgres, many_regions, unchanged):
+for section in (factories, real_programs, postgres, sums, many_regions, unchanged):
     t.section(section)
 t.done()
