@@ -17,6 +17,7 @@
 
 #include <vmatlas/atlas.h>
 #include <vmatlas/base.h>
+#include <vmatlas/heap.h>
 #include <vmatlas/page.h>
 
 #ifdef __cplusplus
@@ -254,6 +255,19 @@ struct vmat_pagesizes_view {
 	const struct vmat_atlas *atlas;
 };
 extern const struct vmat_list vmat_list_pagesizes; /* struct vmat_pagesizes_view */
+
+/* struct vmat_heap: the arenas, a row for mapped blocks if there are any, and, if asked for, the sum */
+extern const struct vmat_list vmat_list_arenas;
+extern const struct vmat_list vmat_list_heap_totals; /* struct vmat_heap: one row */
+extern const struct vmat_list vmat_list_histogram;   /* struct vmat_heap: buckets */
+extern const struct vmat_list vmat_list_pinned;      /* struct vmat_heap: pinned */
+extern const struct vmat_list vmat_list_findings;    /* struct vmat_heap: findings */
+
+struct vmat_chunks_view {
+	const struct vmat_heap *heap;
+	const struct vmat_chunk *chunks;
+};
+extern const struct vmat_list vmat_list_chunks; /* struct vmat_chunks_view */
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmatlas heap: what malloc has taken, what of it is in use, free, stuck or could be given back.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <vmatlas/heap.h>
+
+#include "number.h"
+#include "report.h"
+#include "subject.h"
+
+#define SCHEMA "vmatlas/heap/1"
+
+enum { PINNED_SHOWN = 5 };
+
+static size_t arena_rows(const struct vmat_heap *heap)
+{
+	return heap->arenas_count + (heap->totals.count[VMAT_CHUNK_MMAPPED] != 0);
+}
+
+static void write_head(const struct cli_subject *subject, const struct cli_output *output,
+		       const struct vmat_heap *heap)
+{
+	cli_head_target(subject, output);
+	cli_line("allocator: %s (%s)", heap->allocator[0] ? heap->allocator : "-",
+		 heap->allocator_why);
+	if (!heap->is_walked) {
+		cli_line("not walked: %s", heap->why_not);
+		return;
+	}
+	if (heap->is_approximate)
+		cli_line("read while the process ran: approximate");
+	else
+		cli_line("the process stood still for %.1f ms", (double)heap->stopped_ns / 1e6);
+	cli_line("M_TRIM_THRESHOLD %s, M_MMAP_THRESHOLD %s, tcache_count %s\n",
+		 cli_size(output, heap->trim_threshold), cli_size(output, heap->mmap_threshold),
+		 cli_count(heap->tcache_count));
+}
+
+static int write_tables(const struct cli_subject *subject, const struct cli_output *output,
+			const struct vmat_heap *heap)
+{
+	struct vmat_rows arenas = { .list = &vmat_list_arenas, .model = heap };
+	struct vmat_rows buckets = { .list = &vmat_list_histogram, .model = heap };
+	struct vmat_rows pinned = { .list = &vmat_list_pinned, .model = heap };
+	struct vmat_rows findings = { .list = &vmat_list_findings, .model = heap };
+	int r;
+
+	if (cli_output_has_heads(output))
+		write_head(subject, output, heap);
+	if (!heap->is_walked)
+		return 0;
+	arenas.count = arena_rows(heap) + cli_output_has_heads(output); /* and their sum */
+	r = cli_output_rows(output, &arenas);
+	if (r < 0 || !cli_output_has_heads(output))
+		return r;
+	buckets.count = heap->buckets_count;
+	pinned.count = heap->pinned_count < PINNED_SHOWN ? heap->pinned_count : PINNED_SHOWN;
+	findings.count = heap->findings_count;
+	cli_line("%s", "");
+	r = cli_output_further(output, &buckets, 0);
+	if (r == 0 && pinned.count) {
+		cli_line("\nThe largest free ranges inside the heap, and what holds them there:");
+		r = cli_output_further(output, &pinned, 0);
+	}
+	if (r == 0 && findings.count) {
+		cli_line("\n%zu findings:", heap->findings_total);
+		r = cli_output_further(output, &findings, 0);
+	}
+	return r;
+}
+
+static int write_json(const struct cli_subject *subject, const struct cli_output *output,
+		      const struct vmat_heap *heap)
+{
+	struct vmat_rows rows = { .list = &vmat_list_arenas, .model = heap };
+	struct vmat_json *json = cli_document_begin(subject, SCHEMA);
+	int r, finished;
+
+	if (!json)
+		return -ENOMEM;
+	vmat_json_string(json, "allocator", heap->allocator[0] ? heap->allocator : NULL);
+	vmat_json_string(json, "allocator_why", heap->allocator_why);
+	vmat_json_bool(json, "walked", heap->is_walked);
+	vmat_json_string(json, "why_not", heap->is_walked ? NULL : heap->why_not);
+	vmat_json_bool(json, "approximate", heap->is_approximate);
+	vmat_json_number(json, "stopped_ns", heap->stopped_ns);
+	vmat_json_number(json, "trim_threshold", heap->trim_threshold);
+	vmat_json_number(json, "mmap_threshold", heap->mmap_threshold);
+	vmat_json_number(json, "tcache_count", heap->tcache_count);
+	vmat_json_number(json, "findings_total", heap->findings_total);
+	rows.count = heap->is_walked ? arena_rows(heap) : 0;
+	r = cli_output_json(output, json, &rows);
+	if (heap->is_walked)
+		cli_json_single(json, &(struct vmat_rows){ .list = &vmat_list_heap_totals,
+							   .model = heap,
+							   .count = 1 });
+	cli_json_further(json,
+			 &(struct vmat_rows){ .list = &vmat_list_histogram,
+					      .model = heap,
+					      .count = heap->buckets_count },
+			 0);
+	cli_json_further(json,
+			 &(struct vmat_rows){ .list = &vmat_list_pinned,
+					      .model = heap,
+					      .count = heap->pinned_count },
+			 0);
+	cli_json_further(json,
+			 &(struct vmat_rows){ .list = &vmat_list_findings,
+					      .model = heap,
+					      .count = heap->findings_count },
+			 0);
+	finished = cli_document_end(json);
+	return r < 0 ? r : finished;
+}
+
+struct chunks {
+	struct vmat_chunk *chunks;
+	size_t count, capacity;
+	bool has_failed;
+};
+
+static bool add_chunk(const struct vmat_chunk *chunk, void *context)
+{
+	struct chunks *all = context;
+
+	if (all->count == all->capacity) {
+		size_t capacity = all->capacity ? 2 * all->capacity : 1024;
+		struct vmat_chunk *more = realloc(all->chunks, capacity * sizeof(*more));
+
+		if (!more) {
+			all->has_failed = true;
+			return false;
+		}
+		all->chunks = more;
+		all->capacity = capacity;
+	}
+	all->chunks[all->count++] = *chunk;
+	return true;
+}
+
+static int write_chunks(const struct cli_subject *subject, const struct cli_output *output,
+			const struct vmat_heap *heap)
+{
+	struct chunks all = { 0 };
+	struct vmat_chunks_view view = { .heap = heap };
+	struct vmat_rows rows = { .list = &vmat_list_chunks, .model = &view };
+	struct vmat_json *json;
+	int r = -ENOMEM;
+
+	if (heap->is_walked)
+		vmat_heap_each(heap, add_chunk, &all);
+	view.chunks = all.chunks;
+	rows.count = all.count;
+	if (all.has_failed) {
+		r = -ENOMEM;
+	} else if (output->format != CLI_JSON) {
+		if (cli_output_has_heads(output))
+			write_head(subject, output, heap);
+		r = cli_output_rows(output, &rows);
+	} else {
+		json = cli_document_begin(subject, SCHEMA);
+		if (json) {
+			vmat_json_bool(json, "approximate", heap->is_approximate);
+			r = cli_output_json(output, json, &rows);
+			r = r < 0 ? r : cli_document_end(json);
+		}
+	}
+	free(all.chunks);
+	return r;
+}
+
+static int read_and_write(struct cli_subject *subject, const struct cli_output *output,
+			  const struct vmat_heap_options *options)
+{
+	struct vmat_error *err = &subject->error;
+	struct vmat_heap *heap;
+	int r = vmat_heap_read(&heap, subject->target, subject->atlas->map, options, err);
+
+	if (r < 0) {
+		err->code = r;
+		return cli_subject_refused(subject, output, SCHEMA);
+	}
+	if (heap->is_partial)
+		cli_subject_note(subject, heap->partial_why);
+	cli_subject_check(subject);
+	if (output->args->chunks)
+		r = write_chunks(subject, output, heap);
+	else if (output->format == CLI_JSON)
+		r = write_json(subject, output, heap);
+	else
+		r = write_tables(subject, output, heap);
+	cli_subject_warn(subject);
+	vmat_heap_free(heap);
+	return cli_written(r, CLI_OK);
+}
+
+static int heap_run(const struct cli_args *args)
+{
+	struct vmat_heap_options options = { .size = sizeof(options),
+					     .is_running_allowed = args->no_stop };
+	struct cli_output output;
+	struct cli_subject subject;
+	uint64_t most_ms;
+	int code = cli_output_init(&output, args,
+				   args->chunks ? &vmat_list_chunks : &vmat_list_arenas);
+
+	if (!code && args->max_stop) {
+		if (!cli_parse_size(args->max_stop, &most_ms) || most_ms < 1 || most_ms > 3600000)
+			return cli_usage_error("--max-stop '%.64s' is no time in milliseconds",
+					       args->max_stop);
+		options.max_stop_ns = most_ms * 1000000;
+	}
+	if (!code)
+		code = cli_subject_open(&subject, args);
+	if (code)
+		return code;
+	if (cli_subject_read(&subject, VMAT_NEED_PAGES))
+		code = cli_subject_refused(&subject, &output, SCHEMA);
+	else
+		code = read_and_write(&subject, &output, &options);
+	cli_subject_close(&subject);
+	return code;
+}
+
+#define AT(member) offsetof(struct cli_args, member)
+
+static const struct cli_option options[] = {
+	{ 'c', "chunks", NULL, CLI_NO_VALUE, AT(chunks), "every chunk of the heap, a row each" },
+	{ 0, "no-stop", NULL, CLI_NO_VALUE, AT(no_stop),
+	  "do not stop the process: the sums are approximate" },
+	{ 0, "max-stop", "MS", CLI_NUMBER, AT(max_stop),
+	  "give up, and let the process go, after this many milliseconds (2000)" },
+	{ 0 },
+};
+
+static const struct cli_example examples[] = {
+	{ "1234", "the heap of process 1234" },
+	{ "--no-stop 1234", "without stopping it" },
+	{ "--chunks -x SIZE 1234", "every chunk, the largest last" },
+	{ "-J 1234", "for a program" },
+	{ 0 },
+};
+
+static const char *const text[] = {
+	"Walks the heap of glibc's malloc from outside: what each arena took from the kernel, what of "
+	"it is in use, free, kept in caches, and what malloc_trim would give back.",
+	"All threads of the process stand still while its heap is read, for about 0.3 s per GiB, and "
+	"how long is printed. With --no-stop it runs on, and the sums are approximate.",
+	"Other allocators (jemalloc, tcmalloc, mimalloc, musl) are named and not walked.",
+	NULL,
+};
+
+static const struct vmat_list *const lists[] = { &vmat_list_arenas, &vmat_list_histogram,
+						 &vmat_list_pinned, &vmat_list_findings,
+						 &vmat_list_chunks, NULL };
+
+const struct cli_command cli_heap_command = {
+	.name = "heap",
+	.operands = "TARGET",
+	.operands_min = 1,
+	.operands_max = 1,
+	.summary = "malloc's arenas: in use, free, cached, stuck, trimmable",
+	.text = text,
+	.options = options,
+	.has_target = true,
+	.has_rows = true,
+	.lists = lists,
+	.examples = examples,
+	.run = heap_run,
+};

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.h: sheet 4 of the atlas, the blocks of a process's malloc, walked from outside.
+ *
+ * The nouns, and how they contain each other:
+ *   heap      all that malloc manages in one process
+ *   arena     one of its independent parts, with its own lists of free chunks
+ *   segment   a contiguous range of an arena: the brk heap, a heap of a thread arena, a mapped block
+ *   chunk     a block with its header, in use or free
+ *
+ * glibc's malloc (2.26 to 2.43) is walked without symbols: its structures are found by their own invariants
+ * and believed only when all of these hold. Of other allocators the name is said.
+ */
+#ifndef VMATLAS_HEAP_H
+#define VMATLAS_HEAP_H
+
+#include <vmatlas/map.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vmat_chunk_state {
+	VMAT_CHUNK_IN_USE,
+	VMAT_CHUNK_FREE,    /* on a bin */
+	VMAT_CHUNK_FASTBIN, /* free, kept for the next request of its size */
+	VMAT_CHUNK_TCACHE,  /* free, kept by one thread; mallinfo counts it as in use */
+	VMAT_CHUNK_TOP,     /* the free end of an arena */
+	VMAT_CHUNK_MMAPPED, /* in use, a mapping of its own */
+	VMAT_CHUNK_STATES,
+};
+
+const char *vmat_chunk_state_name(enum vmat_chunk_state state);
+
+/* Counts and bytes by state. Bytes are of whole chunks, their headers included. */
+struct vmat_heap_sums {
+	uint64_t count[VMAT_CHUNK_STATES];
+	uint64_t bytes[VMAT_CHUNK_STATES];
+};
+
+struct vmat_heap_arena {
+	uint64_t addr; /* malloc_state: what a debugger calls the arena */
+	bool is_main;
+	bool is_complete; /* every segment was walked to its end */
+	uint64_t bytes;   /* malloc_state: system_mem */
+	struct vmat_heap_sums sums;
+	uint64_t metadata;     /* arena and heap headers, fenceposts */
+	uint64_t largest_free; /* bytes of the largest chunk on a bin */
+	uint64_t trimmable;  /* what malloc_trim(0) would give back: whole pages that are present */
+	uint64_t bin_chunks; /* chunks met on the bins: equals the free ones of the walk */
+};
+
+/* One row of the histogram: chunks of [size_from, size_to). */
+struct vmat_heap_bucket {
+	uint64_t size_from;
+	uint64_t size_to;
+	struct vmat_heap_sums sums;
+};
+
+/* A range of free memory between blocks in use, and the block above it that keeps it from the top. */
+struct vmat_heap_pinned {
+	uint64_t start;
+	uint64_t end;
+	uint64_t free;    /* bytes of free chunks in it */
+	uint64_t held_by; /* the block in use right above */
+	uint64_t held_by_size;
+};
+
+/* Something wrong with the heap itself, with its address. */
+struct vmat_heap_finding {
+	uint64_t addr;
+	char text[120];
+};
+
+enum { VMAT_HEAP_FINDINGS_MAX = 16, VMAT_HEAP_PINNED_MAX = 16, VMAT_HEAP_BUCKETS_MAX = 48 };
+
+struct vmat_heap {
+	const char *allocator; /* "glibc malloc", "jemalloc", ...; "" when none was found */
+	const char *allocator_why;
+	bool is_walked; /* false: nothing below is known, and why_not says why */
+	char why_not[252];
+	bool is_approximate; /* read while the process ran: sums may be off, findings false */
+	uint64_t stopped_ns; /* how long the process stood; 0 when it did not */
+
+	struct vmat_heap_arena *arenas; /* the main arena first */
+	size_t arenas_count;
+	struct vmat_heap_sums totals;    /* arenas and mapped blocks */
+	uint64_t mmapped_expected;       /* mp_: n_mmaps; unknown when mp_ was not found */
+	uint64_t mmapped_bytes_expected; /* mp_: mmapped_mem */
+
+	struct vmat_heap_bucket buckets[VMAT_HEAP_BUCKETS_MAX]; /* ascending, without empty ones */
+	size_t buckets_count;
+	struct vmat_heap_pinned pinned[VMAT_HEAP_PINNED_MAX]; /* the largest first */
+	size_t pinned_count;
+	struct vmat_heap_finding findings[VMAT_HEAP_FINDINGS_MAX];
+	size_t findings_count; /* those kept; findings_total counts all */
+	size_t findings_total;
+
+	/* glibc's own settings, from mp_; unknown when mp_ was not found */
+	uint64_t trim_threshold, mmap_threshold, arena_max, tcache_count;
+
+	bool is_partial;
+	char partial_why[508];
+	struct vmat_heap_priv *priv;
+};
+
+struct vmat_heap_options {
+	size_t size;
+	bool is_running_allowed; /* do not stop the process: the result is approximate */
+	uint64_t max_stop_ns;    /* 0: 2 s. Above it the process is let go and nothing is told */
+};
+
+/*
+ * Walks the heap of the target, whose map (with VMAT_WANT_PAGES) is `map`.
+ *
+ * Errors: -EACCES/-EPERM; -ESRCH; -EBUSY another program traces it; -ETIMEDOUT the limit was reached, the
+ * target was let go; -ENOMEM. An allocator that is not walked is no error (is_walked).
+ * Needs: ptrace access. Cost: stops all threads for about 0.3 s per GiB of heap, unless
+ * is_running_allowed; our own memory: 1/32 of the heap.
+ */
+int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
+		   const struct vmat_heap_options *options, struct vmat_error *err);
+struct vmat_heap *vmat_heap_free(struct vmat_heap *heap);
+
+struct vmat_chunk {
+	uint64_t addr; /* of the header; the block begins 2 words behind */
+	uint64_t size; /* of the whole chunk */
+	enum vmat_chunk_state state;
+	size_t arena; /* index; arenas_count for a mapped block */
+};
+
+/* Calls fn for every chunk, by ascending address within a segment, until it returns false. */
+void vmat_heap_each(const struct vmat_heap *heap,
+		    bool (*fn)(const struct vmat_chunk *chunk, void *context), void *context);
+
+/* The chunk that holds addr. False when it lies in none. */
+bool vmat_heap_find(const struct vmat_heap *heap, uint64_t addr, struct vmat_chunk *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap.c: reading a heap as a whole, and looking chunks up in it.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "heap/heap_priv.h"
+
+enum { SEGMENTS_MAX = 1 << 20, TCACHES_MAX = 1 << 20, ARENAS_MAX = 65536 };
+
+const char *vmat_chunk_state_name(enum vmat_chunk_state state)
+{
+	static const char *const names[VMAT_CHUNK_STATES] = {
+		[VMAT_CHUNK_IN_USE] = "in_use",   [VMAT_CHUNK_FREE] = "free",
+		[VMAT_CHUNK_FASTBIN] = "fastbin", [VMAT_CHUNK_TCACHE] = "tcache",
+		[VMAT_CHUNK_TOP] = "top",         [VMAT_CHUNK_MMAPPED] = "mmapped",
+	};
+
+	return (unsigned)state < VMAT_CHUNK_STATES ? names[state] : "";
+}
+
+void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
+{
+	struct vmat_heap_finding *finding;
+	va_list args;
+
+	heap->findings_total++;
+	if (heap->findings_count == VMAT_HEAP_FINDINGS_MAX)
+		return;
+	finding = &heap->findings[heap->findings_count++];
+	finding->addr = addr;
+	va_start(args, format);
+	vsnprintf(finding->text, sizeof(finding->text), format, args);
+	va_end(args);
+}
+
+/* Address space that costs memory only where it is written. */
+static void *reserve(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unreserve(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
+
+/* Room for all that the walk may find, judged by the memory that could be heap, and a quarter more. */
+static int reserve_all(struct vmat_heap *heap, const struct vmat_map *map)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	uint64_t bytes = 64 << 20;
+
+	for (size_t i = 0; i < map->count; i++) {
+		if (map->regions[i].backing == VMAT_BACKING_ANON &&
+		    map->regions[i].prot & VMAT_PROT_WRITE)
+			bytes += vmat_region_size(&map->regions[i]);
+	}
+	priv->segments_max = SEGMENTS_MAX;
+	priv->tcaches_max = TCACHES_MAX;
+	priv->arenas_max = ARENAS_MAX;
+	priv->bits_max = (size_t)(bytes / VMAT_CHUNK_ALIGN / 64 * 3 * 5 / 4) + 4096;
+	priv->segments = reserve(priv->segments_max * sizeof(*priv->segments));
+	priv->tcaches = reserve(priv->tcaches_max * sizeof(*priv->tcaches));
+	priv->bits = reserve(priv->bits_max * sizeof(*priv->bits));
+	heap->arenas = reserve(priv->arenas_max * sizeof(*heap->arenas));
+	if (!priv->segments || !priv->tcaches || !priv->bits || !heap->arenas)
+		return -ENOMEM;
+	return 0;
+}
+
+struct vmat_heap *vmat_heap_free(struct vmat_heap *heap)
+{
+	struct vmat_heap_priv *priv = heap ? heap->priv : NULL;
+
+	if (priv) {
+		unreserve(priv->segments, priv->segments_max * sizeof(*priv->segments));
+		unreserve(priv->tcaches, priv->tcaches_max * sizeof(*priv->tcaches));
+		unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
+		unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
+		vmat_heap_memory_deinit(&priv->memory);
+	}
+	free(priv);
+	free(heap);
+	return NULL;
+}
+
+static void cleanup_heap(struct vmat_heap **heap)
+{
+	vmat_heap_free(*heap);
+}
+
+static void refuse(struct vmat_heap *heap, const char *why)
+{
+	snprintf(heap->why_not, sizeof(heap->why_not), "%s", why);
+}
+
+/* Everything that is done while the target stands. */
+static int walk(struct vmat_heap *heap)
+{
+	int err;
+
+	vmat_heap_memory_drop(&heap->priv->memory);
+	err = vmat_ptmalloc_find(heap);
+	if (err == -ENOENT) {
+		refuse(heap,
+		       "glibc's malloc was not found in the data of libc: it was never used, or "
+		       "its layout is not known");
+		return 0;
+	}
+	if (!err)
+		err = vmat_ptmalloc_walk(heap);
+	if (err)
+		return err;
+	vmat_ptmalloc_lists(heap);
+	heap->is_walked = true;
+	return 0;
+}
+
+static int explain(struct vmat_target *target, int code, struct vmat_error *err)
+{
+	switch (code) {
+	case -EACCES:
+	case -EPERM:
+		return vmat_target_explain(target, "read the memory of the process", code, err);
+	case -ESRCH:
+		return vmat_error_set(err, code, "process %d has ended",
+				      (int)vmat_target_process(target)->pid);
+	case -ENOMEM:
+		return vmat_error_set(err, code, "out of memory");
+	default:
+		return vmat_error_set(err, code, "the heap cannot be walked: %s",
+				      strerrordesc_np(-code));
+	}
+}
+
+int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
+		   const struct vmat_heap_options *options, struct vmat_error *err)
+{
+	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = calloc(1, sizeof(*heap));
+	int code;
+
+	if (heap)
+		heap->priv = calloc(1, sizeof(*heap->priv));
+	if (!heap || !heap->priv || vmat_heap_memory_init(&heap->priv->memory, target) ||
+	    reserve_all(heap, map))
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	heap->priv->map = map;
+	heap->priv->heap_max = vmat_malloc_heap_max(8);
+	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	vmat_heap_find_allocator(heap, map);
+	if (vmat_target_process(target)->word_size == 4) {
+		refuse(heap, "heaps of 32-bit programs are not walked yet");
+	} else if (heap->allocator[0] && strcmp(heap->allocator, "glibc malloc") != 0) {
+		refuse(heap, "this allocator is known by name only: its heap is not walked");
+	} else {
+		(void)options;
+		heap->is_approximate = true;
+		code = walk(heap);
+		if (code)
+			return explain(target, code, err);
+		if (heap->is_walked && !heap->allocator[0]) {
+			heap->allocator = "glibc malloc";
+			heap->allocator_why = "its main arena was found in the program's own data";
+		}
+		code = heap->is_walked ? vmat_heap_sum(heap) : 0;
+		if (code)
+			return explain(target, code, err);
+	}
+	*ret = vmat_take_ptr(&heap);
+	return 0;
+}
+
+void vmat_heap_each(const struct vmat_heap *heap,
+		    bool (*fn)(const struct vmat_chunk *chunk, void *context), void *context)
+{
+	for (size_t i = 0; i < heap->priv->segments_count; i++) {
+		const struct vmat_heap_segment *segment = &heap->priv->segments[i];
+		uint64_t next;
+
+		for (uint64_t addr = segment->start; addr < segment->end; addr = next) {
+			struct vmat_chunk chunk = {
+				.addr = addr,
+				.state = vmat_heap_state(segment, addr),
+				.arena = segment->arena,
+			};
+
+			next = vmat_heap_next(segment, addr);
+			chunk.size = next - addr;
+			if (!fn(&chunk, context))
+				return;
+		}
+	}
+}
+
+bool vmat_heap_find(const struct vmat_heap *heap, uint64_t addr, struct vmat_chunk *ret)
+{
+	const struct vmat_heap_segment *segment = vmat_heap_segment_at(heap, addr);
+	uint64_t begin;
+
+	if (!segment)
+		return false;
+	begin = segment->begins ? addr & ~15ULL : segment->start;
+	while (begin > segment->start && !vmat_heap_is_chunk(segment, begin))
+		begin -= VMAT_CHUNK_ALIGN;
+	ret->addr = begin;
+	ret->size = vmat_heap_next(segment, begin) - begin;
+	ret->state = vmat_heap_state(segment, begin);
+	ret->arena = segment->arena;
+	return true;
+}

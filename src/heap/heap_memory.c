@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_memory.c: words of the target for the walk (heap_priv.h). Only pages that are present are read, so
+ * neither the target's memory nor our time depends on what a broken heap points at.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap/heap_priv.h"
+
+enum { EMPTY = 1 };
+
+void vmat_heap_memory_drop(struct vmat_heap_memory *memory)
+{
+	memory->window_size = 0;
+	for (size_t i = 0; i < VMAT_HEAP_CACHE; i++)
+		memory->cached[i] = EMPTY;
+}
+
+int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *target)
+{
+	memory->target = target;
+	memory->window = malloc(VMAT_HEAP_WINDOW);
+	memory->cache = malloc((size_t)VMAT_HEAP_CACHE * VMAT_HEAP_PAGE);
+	vmat_heap_memory_drop(memory);
+	return memory->window && memory->cache ? 0 : -ENOMEM;
+}
+
+void vmat_heap_memory_deinit(struct vmat_heap_memory *memory)
+{
+	free(memory->window);
+	free(memory->cache);
+}
+
+bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count)
+{
+	size_t size = count * sizeof(*words);
+	ssize_t got;
+
+	if (addr < memory->window_start || addr - memory->window_start > memory->window_size ||
+	    memory->window_size - (addr - memory->window_start) < size) {
+		memory->window_start = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
+		memory->window_size = 0;
+		got = vmat_source_read(memory->target, memory->window_start, memory->window,
+				       VMAT_HEAP_WINDOW);
+		if (got < 0 || (uint64_t)got < addr - memory->window_start + size)
+			return false;
+		memory->window_size = (size_t)got;
+	}
+	memcpy(words, memory->window + (addr - memory->window_start), size);
+	return true;
+}
+
+/* The bytes of a page, or NULL when it is absent. */
+static const unsigned char *cached_page(struct vmat_heap_memory *memory, uint64_t page)
+{
+	size_t slot = (size_t)(page / VMAT_HEAP_PAGE) % VMAT_HEAP_CACHE;
+	unsigned char *bytes = memory->cache + slot * VMAT_HEAP_PAGE;
+
+	if (memory->cached[slot] == page)
+		return bytes;
+	memory->cached[slot] = EMPTY;
+	if (vmat_source_read(memory->target, page, bytes, VMAT_HEAP_PAGE) != VMAT_HEAP_PAGE)
+		return NULL;
+	memory->cached[slot] = page;
+	return bytes;
+}
+
+bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++, addr += 8) {
+		uint64_t page = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
+		const unsigned char *bytes = addr & 7 ? NULL : cached_page(memory, page);
+
+		if (!bytes)
+			return false;
+		memcpy(&words[i], bytes + (addr - page), sizeof(words[i]));
+	}
+	return true;
+}
+
+bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word)
+{
+	return vmat_heap_words(memory, addr, word, 1);
+}

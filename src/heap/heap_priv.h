@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_priv.h: a heap that is being walked, for the files of this folder.
+ *
+ * A segment keeps three bits for each 16 bytes of heap: where chunks begin, and the state of the chunk that
+ * begins there. All arrays lie in address space that was reserved before the target was stopped, so
+ * nothing is allocated while it stands; what is not used costs nothing.
+ */
+#ifndef VMAT_HEAP_PRIV_H
+#define VMAT_HEAP_PRIV_H
+
+#include <vmatlas/heap.h>
+
+#include "heap/malloc_layout.h"
+#include "target/target_source.h"
+
+struct vmat_heap_segment {
+	uint64_t start;
+	uint64_t end; /* where the walk ended: behind the last chunk */
+	uint64_t top; /* the top chunk, 0 when it is not in here */
+	uint64_t top_size;
+	size_t arena;     /* arenas_count: a mapped block, one chunk without bits */
+	uint64_t *begins; /* one bit per 16 bytes from start on */
+	uint64_t *state_low;
+	uint64_t *state_high;
+};
+
+enum { VMAT_HEAP_WINDOW = 1 << 20, VMAT_HEAP_CACHE = 64, VMAT_HEAP_PAGE = 4096 };
+
+/* Reads words of the target: in sequence through a window, at random through a few cached pages. */
+struct vmat_heap_memory {
+	struct vmat_target *target;
+	unsigned char *window;
+	uint64_t window_start;
+	size_t window_size;
+	uint64_t cached[VMAT_HEAP_CACHE]; /* page addresses; 1: empty */
+	unsigned char *cache;
+};
+
+struct vmat_heap_priv {
+	struct vmat_heap_memory memory;
+	const struct vmat_map *map;
+	const struct vmat_malloc_layout *layout;
+	uint64_t main_arena;
+	uint64_t heap_max; /* size and alignment of the heaps of thread arenas */
+	uint64_t mp_addr;  /* malloc_par; 0 when it was not found */
+	uint64_t sbrk_base;
+	bool is_link_mangled; /* glibc 2.32: links of the caches are mangled with their own address */
+
+	struct vmat_heap_segment *segments; /* ascending once sorted */
+	size_t segments_count, segments_max;
+	uint64_t *bits; /* what segments take their bits from */
+	size_t bits_used, bits_max;
+	uint64_t *tcaches; /* chunks that may hold a tcache */
+	size_t tcaches_count, tcaches_max;
+	size_t arenas_max;
+};
+
+/* heap_memory.c */
+int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *target);
+void vmat_heap_memory_deinit(struct vmat_heap_memory *memory);
+/* Forgets what was read: the target has run since. */
+void vmat_heap_memory_drop(struct vmat_heap_memory *memory);
+/* `count` words at addr in sequence; false where a page is absent. */
+bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words,
+		      size_t count);
+/* The same at random addresses. */
+bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count);
+bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
+
+/* ptmalloc_find.c: main_arena and mp_ out of libc's data. 0, -ENOENT, or an error of the source. */
+int vmat_ptmalloc_find(struct vmat_heap *heap);
+
+/* ptmalloc_walk.c: arenas, segments, chunks. */
+int vmat_ptmalloc_walk(struct vmat_heap *heap);
+/* Which segment holds addr; NULL. Segments must be sorted. */
+struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr);
+/* Does a chunk begin at addr? */
+bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr);
+enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment, uint64_t addr);
+void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
+			 enum vmat_chunk_state state);
+/* The beginning of the next chunk behind addr, or the segment's end. */
+uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr);
+
+/* ptmalloc_lists.c: what fastbins, bins and tcaches say about the chunks. */
+void vmat_ptmalloc_lists(struct vmat_heap *heap);
+
+/* allocator.c: whose malloc it is, by the files that are mapped. */
+void vmat_heap_find_allocator(struct vmat_heap *heap, const struct vmat_map *map);
+
+/* heap_sums.c: sums, histogram, pinned ranges, what a trim would give back. 0 or -ENOMEM. */
+int vmat_heap_sum(struct vmat_heap *heap);
+
+void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
+	VMAT_PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap/malloc_layout.h"
+
+enum { PAGE_SIZE = 4096 };
+
+#define LAYOUT(name, bins_at, fastbins_at)                                                    \
+	{                                                                                     \
+		name, bins_at, fastbins_at, (bins_at)-16, (bins_at) + 2048, (bins_at) + 2072, \
+			(bins_at) + 2088                                                      \
+	}
+
+const struct vmat_malloc_layout vmat_malloc_layouts[] = {
+	LAYOUT("2.27 to 2.42", 112, 16),
+	LAYOUT("2.26", 104, 8),
+	LAYOUT("2.43", 24, 0),
+};
+
+const size_t vmat_malloc_layouts_count =
+	sizeof(vmat_malloc_layouts) / sizeof(vmat_malloc_layouts[0]);
+
+static const struct vmat_tcache_layout tcache_layouts[] = {
+	{ 0x290, 64, 2, false, 128 }, /* 2.30 to 2.41 */
+	{ 0x250, 64, 1, false, 64 },  /* 2.26 to 2.29 */
+	{ 0x300, 76, 2, true, 152 },  /* 2.42 and 2.43 */
+};
+
+const struct vmat_tcache_layout *vmat_tcache_layout_of(uint64_t chunk_size)
+{
+	for (size_t i = 0; i < sizeof(tcache_layouts) / sizeof(tcache_layouts[0]); i++) {
+		if (tcache_layouts[i].chunk_size == chunk_size)
+			return &tcache_layouts[i];
+	}
+	return NULL;
+}
+
+bool vmat_malloc_is_heap(const uint64_t words[4], unsigned word_size, uint64_t heap_max,
+			 uint64_t base, uint64_t end, uint64_t *arena, uint64_t *size)
+{
+	uint64_t mask = heap_max - 1, offset = words[0] & mask;
+
+	/* The arena lies right behind the heap_info of its first heap. */
+	if (offset < 4 * word_size || offset > 8 * word_size || offset % (2 * word_size))
+		return false;
+	if ((words[0] & ~mask) == base ? words[1] != 0 : words[1] == 0)
+		return false;
+	if (words[1] & mask || words[2] > words[3] || words[3] > heap_max)
+		return false;
+	if (words[2] == 0 || words[2] % PAGE_SIZE || words[3] % PAGE_SIZE || words[3] > end - base)
+		return false;
+	*arena = words[0];
+	*size = words[3];
+	return true;
+}
+
+uint64_t vmat_malloc_mapped_size(const uint64_t words[2], unsigned word_size, uint64_t room)
+{
+	uint64_t size = words[1] & ~(uint64_t)VMAT_CHUNK_FLAGS;
+
+	if ((words[1] & VMAT_CHUNK_FLAGS) != VMAT_CHUNK_IS_MMAPPED)
+		return 0;
+	if (size % PAGE_SIZE) /* glibc 2.43 leaves the header out of the size */
+		size += 2 * (uint64_t)word_size;
+	if (!size || size % PAGE_SIZE || size > room)
+		return 0;
+	/* prev_size: 0, or the offset of an aligned block; the kernel gave this memory zeroed. */
+	return words[0] < size ? size : 0;
+}

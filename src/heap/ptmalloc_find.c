@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ptmalloc_find.c: main_arena and mp_ of glibc's malloc, without symbols.
+ *
+ * Both lie in the writable data of libc (or of a static program). An arena is a place whose list of arenas
+ * comes back to it and whose 127 bins are all closed rings; nothing else looks like that. mp_ is the place
+ * whose counters fit each other and whose sbrk_base is where the heap begins.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "heap/heap_priv.h"
+
+enum { ARENAS_MAX = 65536, MP_WORDS = 18 };
+
+/* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
+struct mp_layout {
+	unsigned n_mmaps; /* int, followed by n_mmaps_max and max_n_mmaps */
+	unsigned mmapped_mem;
+	unsigned sbrk_base;
+	unsigned tcache_bins;
+	unsigned tcache_count;
+};
+
+static const struct mp_layout mp_layouts[] = {
+	{ 60, 80, 96, 104, 120 },  /* 2.35 to 2.42 */
+	{ 40, 56, 72, 80, 96 },    /* 2.26 to 2.34 */
+	{ 68, 88, 104, 112, 128 }, /* 2.43 */
+};
+
+static bool bin_is_closed(struct vmat_heap_memory *memory, uint64_t bin)
+{
+	uint64_t links[2], back;
+
+	if (!vmat_heap_words(memory, bin + 16, links, 2))
+		return false;
+	if (links[0] == bin && links[1] == bin)
+		return true;
+	return vmat_heap_word(memory, links[0] + 24, &back) && back == bin &&
+	       vmat_heap_word(memory, links[1] + 16, &back) && back == bin;
+}
+
+static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
+		     const struct vmat_malloc_layout *layout)
+{
+	uint64_t next;
+	int n = 0;
+
+	if (!vmat_heap_word(memory, addr + layout->next, &next))
+		return false;
+	/* A thread arena stands behind the heap_info of its first heap. */
+	if (next != addr && (next & 0xfffff) != 0x20 && (next & 0xfffff) != 0x30)
+		return false;
+	for (; next != addr && n < ARENAS_MAX; n++) {
+		if (!next || !vmat_heap_word(memory, next + layout->next, &next))
+			return false;
+	}
+	if (n == ARENAS_MAX)
+		return false;
+	for (unsigned i = 0; i < VMAT_MALLOC_BINS; i++) {
+		if (!bin_is_closed(memory, addr + layout->bins + 16ULL * i - 16))
+			return false;
+	}
+	return true;
+}
+
+static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *region)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+
+	for (uint64_t addr = region->start; addr < region->end; addr += 8) {
+		for (size_t i = 0; i < vmat_malloc_layouts_count; i++) {
+			const struct vmat_malloc_layout *layout = &vmat_malloc_layouts[i];
+
+			if (!is_arena(&priv->memory, addr, layout))
+				continue;
+			priv->layout = layout;
+			priv->main_arena = addr;
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint32_t half(const uint64_t *words, unsigned offset)
+{
+	return (uint32_t)(words[offset / 8] >> (offset % 8 ? 32 : 0));
+}
+
+static bool is_mp(const uint64_t *words, const struct mp_layout *layout, uint64_t heap_start,
+		  uint64_t heap_end)
+{
+	uint32_t now = half(words, layout->n_mmaps), most = half(words, layout->n_mmaps + 8);
+	uint64_t sbrk_base = words[layout->sbrk_base / 8], bytes = words[layout->mmapped_mem / 8];
+	uint64_t bins = words[layout->tcache_bins / 8], count = words[layout->tcache_count / 8];
+
+	if (now > most || bytes > words[layout->mmapped_mem / 8 + 1] || bytes & 15)
+		return false;
+	if (sbrk_base ? sbrk_base < heap_start || sbrk_base >= heap_end : heap_end != 0)
+		return false;
+	return bins <= 76 && count <= 65535 && words[0] >= 4096 && words[2] >= 16;
+}
+
+static void find_mp(struct vmat_heap *heap, const struct vmat_region *region)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	uint64_t words[MP_WORDS], start = 0, end = 0;
+
+	for (size_t i = 0; i < priv->map->count; i++) {
+		if (strncmp(priv->map->regions[i].name, "[heap", 5) != 0)
+			continue;
+		start = start ? start : priv->map->regions[i].start;
+		end = priv->map->regions[i].end;
+	}
+	for (uint64_t addr = region->start; addr < region->end; addr += 8) {
+		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
+			continue;
+		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
+			const struct mp_layout *layout = &mp_layouts[i];
+
+			if (!is_mp(words, layout, start, end))
+				continue;
+			priv->mp_addr = addr;
+			priv->sbrk_base = words[layout->sbrk_base / 8];
+			heap->mmapped_expected = half(words, layout->n_mmaps);
+			heap->mmapped_bytes_expected = words[layout->mmapped_mem / 8];
+			heap->trim_threshold = words[0];
+			heap->mmap_threshold = words[2];
+			heap->arena_max = words[4];
+			heap->tcache_count = words[layout->tcache_count / 8];
+			return;
+		}
+	}
+}
+
+/* Data of a file, or the zeroed data behind it: what a library writes to. */
+static bool may_hold_data(const struct vmat_map *map, size_t i)
+{
+	const struct vmat_region *region = &map->regions[i];
+
+	return region->prot == (VMAT_PROT_READ | VMAT_PROT_WRITE) &&
+	       region->backing == VMAT_BACKING_FILE;
+}
+
+static bool is_libc(const struct vmat_region *region)
+{
+	return strstr(region->name, "/libc.so.6") || strstr(region->name, "/libc-2.");
+}
+
+int vmat_ptmalloc_find(struct vmat_heap *heap)
+{
+	const struct vmat_map *map = heap->priv->map;
+
+	/* libc first, then all else that is written: static programs, copies under other names. */
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < map->count; i++) {
+			if (!may_hold_data(map, i) || is_libc(&map->regions[i]) != (pass == 0))
+				continue;
+			if (find_main_arena(heap, &map->regions[i])) {
+				find_mp(heap, &map->regions[i]);
+				return 0;
+			}
+		}
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ptmalloc_lists.c: what the lists of free chunks say, and whether they agree with the walk.
+ *
+ * Chunks in fastbins and tcaches look as if they were in use: only their lists tell. Since glibc 2.32 their
+ * links are mangled with the address where they stand (safe linking). The ordinary bins repeat what the walk
+ * has seen, and are counted against it.
+ */
+#include <errno.h>
+
+#include "heap/heap_priv.h"
+
+enum { TCACHE_WORDS = 0x300 / 8, SAFE_LINK_SHIFT = 12 };
+
+/* The segment of the chunk that begins at addr, NULL when none does. */
+static struct vmat_heap_segment *chunk_at(const struct vmat_heap *heap, uint64_t addr)
+{
+	struct vmat_heap_segment *segment = vmat_heap_segment_at(heap, addr);
+
+	return segment && segment->begins && vmat_heap_is_chunk(segment, addr) ? segment : NULL;
+}
+
+/*
+ * The chunk that the link at `place` leads to, 0 at the end. Whether links are mangled is learned from
+ * the first that makes sense in only one of the two ways. False when it leads to no chunk.
+ */
+static bool follow(struct vmat_heap *heap, uint64_t place, uint64_t header, uint64_t *ret)
+{
+	uint64_t raw, mangled;
+
+	if (!vmat_heap_word(&heap->priv->memory, place, &raw))
+		return false;
+	mangled = raw ^ place >> SAFE_LINK_SHIFT;
+	if (mangled == 0 || (raw == 0 && !heap->priv->is_link_mangled)) {
+		if (mangled == 0)
+			heap->priv->is_link_mangled = true;
+		*ret = 0;
+		return true;
+	}
+	if (chunk_at(heap, mangled - header)) {
+		heap->priv->is_link_mangled = true;
+		*ret = mangled - header;
+		return true;
+	}
+	if (heap->priv->is_link_mangled || !chunk_at(heap, raw - header))
+		return false;
+	*ret = raw - header;
+	return true;
+}
+
+static void walk_fastbin(struct vmat_heap *heap, const struct vmat_heap_arena *arena,
+			 uint64_t chunk)
+{
+	for (uint64_t n = 0; chunk; n++) {
+		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
+
+		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_IN_USE) {
+			vmat_heap_find_fault(
+				heap, chunk,
+				segment ? "a fastbin of arena 0x%llx comes back to a chunk"
+					: "a fastbin of arena 0x%llx leads to no chunk",
+				(unsigned long long)arena->addr);
+			return;
+		}
+		vmat_heap_set_state(segment, chunk, VMAT_CHUNK_FASTBIN);
+		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, 0, &chunk)) {
+			vmat_heap_find_fault(heap, chunk, "a link of a fastbin leads to no chunk");
+			return;
+		}
+	}
+}
+
+static void walk_fastbins(struct vmat_heap *heap, const struct vmat_heap_arena *arena)
+{
+	const struct vmat_malloc_layout *layout = heap->priv->layout;
+
+	if (!layout->fastbins)
+		return;
+	for (unsigned i = 0; i < VMAT_MALLOC_FASTBINS; i++) {
+		uint64_t head;
+
+		if (vmat_heap_word(&heap->priv->memory, arena->addr + layout->fastbins + 8ULL * i,
+				   &head))
+			walk_fastbin(heap, arena, head);
+	}
+}
+
+/* One ring of free chunks. The walk knows them all: a ring that is longer has gone wrong. */
+static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint64_t bin,
+		     uint64_t most)
+{
+	uint64_t chunk;
+
+	if (!vmat_heap_word(&heap->priv->memory, bin + 16, &chunk))
+		return;
+	for (uint64_t n = 0; chunk != bin; n++) {
+		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
+
+		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_FREE || n > most) {
+			vmat_heap_find_fault(heap, chunk,
+					     "a bin of arena 0x%llx leads to what is no free chunk",
+					     (unsigned long long)arena->addr);
+			return;
+		}
+		arena->bin_chunks++;
+		if (!vmat_heap_word(&heap->priv->memory, chunk + 16, &chunk))
+			return;
+	}
+}
+
+/* The number of chunks that a counter of a tcache stands for. */
+static uint64_t tcache_count(const struct vmat_heap *heap, const struct vmat_tcache_layout *layout,
+			     const uint64_t *words, unsigned bin)
+{
+	unsigned offset = bin * layout->count_size;
+	uint64_t value = words[offset / 8] >> offset % 8 * 8;
+
+	value &= layout->count_size == 1 ? 0xff : 0xffff;
+	if (!layout->counts_free_slots)
+		return value;
+	return vmat_is_known(heap->tcache_count) && heap->tcache_count >= value
+		       ? heap->tcache_count - value
+		       : UINT64_MAX;
+}
+
+/* Follows one list of a tcache. True when it has just `count` chunks, all of `size` (0: of any). */
+static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t count, uint64_t size)
+{
+	uint64_t chunk = user ? user - VMAT_CHUNK_HEADER : 0;
+	uint64_t n;
+
+	for (n = 0; chunk && n <= count; n++) {
+		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
+
+		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_IN_USE)
+			return false;
+		if (size && vmat_heap_next(segment, chunk) - chunk != size)
+			return false;
+		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, VMAT_CHUNK_HEADER, &chunk))
+			return false;
+	}
+	return n == count && !chunk;
+}
+
+static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
+{
+	uint64_t chunk = user ? user - VMAT_CHUNK_HEADER : 0;
+
+	while (chunk) {
+		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
+
+		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_IN_USE)
+			return;
+		vmat_heap_set_state(segment, chunk, VMAT_CHUNK_TCACHE);
+		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, VMAT_CHUNK_HEADER, &chunk))
+			return;
+	}
+}
+
+/* A block is a tcache when each of its lists has as many chunks, of its size, as its counter says. */
+static void try_tcache(struct vmat_heap *heap, uint64_t addr)
+{
+	const struct vmat_heap_segment *segment = chunk_at(heap, addr);
+	const struct vmat_tcache_layout *layout;
+	uint64_t words[TCACHE_WORDS], size;
+
+	if (!segment)
+		return;
+	size = vmat_heap_next(segment, addr) - addr;
+	layout = vmat_tcache_layout_of(size);
+	if (!layout ||
+	    !vmat_heap_words(&heap->priv->memory, addr + VMAT_CHUNK_HEADER, words, size / 8 - 2))
+		return;
+	for (unsigned i = 0; i < layout->bins; i++) {
+		uint64_t count = tcache_count(heap, layout, words, i);
+		uint64_t list = words[layout->entries / 8 + i];
+
+		if ((list == 0) != (count == 0) ||
+		    !check_tcache_list(heap, list, count, i < 64 ? 16ULL * i + 32 : 0))
+			return;
+	}
+	for (unsigned i = 0; i < layout->bins; i++)
+		mark_tcache_list(heap, words[layout->entries / 8 + i]);
+}
+
+static uint64_t count_free(const struct vmat_heap *heap, size_t arena)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < heap->priv->segments_count; i++) {
+		const struct vmat_heap_segment *segment = &heap->priv->segments[i];
+		size_t words =
+			(size_t)((segment->end - segment->start) / VMAT_CHUNK_ALIGN / 64 + 1);
+
+		if (!segment->begins || segment->arena != arena)
+			continue;
+		/* Before the caches are looked at, FREE is the only state but in use. */
+		for (size_t k = 0; k < words; k++)
+			count += (uint64_t)__builtin_popcountll(segment->state_low[k]);
+	}
+	return count;
+}
+
+void vmat_ptmalloc_lists(struct vmat_heap *heap)
+{
+	const struct vmat_malloc_layout *layout = heap->priv->layout;
+
+	heap->priv->is_link_mangled = false;
+	for (size_t i = 0; i < heap->arenas_count; i++) {
+		struct vmat_heap_arena *arena = &heap->arenas[i];
+		uint64_t most = count_free(heap, i);
+
+		for (unsigned bin = 0; bin < VMAT_MALLOC_BINS; bin++)
+			walk_bin(heap, arena, arena->addr + layout->bins + 16ULL * bin - 16, most);
+		if (arena->is_complete && arena->bin_chunks != most)
+			vmat_heap_find_fault(heap, arena->addr,
+					     "%llu free chunks were walked, %llu are on the bins",
+					     (unsigned long long)most,
+					     (unsigned long long)arena->bin_chunks);
+	}
+	for (size_t i = 0; i < heap->priv->tcaches_count; i++)
+		try_tcache(heap, heap->priv->tcaches[i]);
+	for (size_t i = 0; i < heap->arenas_count; i++)
+		walk_fastbins(heap, &heap->arenas[i]);
+}

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ptmalloc_walk.c: the arenas of glibc's malloc, their segments, and every chunk in them.
+ *
+ * Chunks lie one behind the other; whether one is in use stands in the next one's size (PREV_INUSE), and a free
+ * one's size is repeated there. Nothing of it is believed further than it fits: a size that leaves the
+ * segment ends the walk of it, with a finding.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap/heap_priv.h"
+
+enum { ARENAS_MAX = 65536, HEAPS_MAX = 1 << 20, FENCEPOST = 16 };
+
+static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	return (size_t)((addr - segment->start) / VMAT_CHUNK_ALIGN);
+}
+
+static bool get_bit(const uint64_t *bits, size_t bit)
+{
+	return bits[bit / 64] >> bit % 64 & 1;
+}
+
+static void put_bit(uint64_t *bits, size_t bit, bool value)
+{
+	uint64_t mask = 1ULL << bit % 64;
+
+	bits[bit / 64] = value ? bits[bit / 64] | mask : bits[bit / 64] & ~mask;
+}
+
+bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	if (addr % VMAT_CHUNK_ALIGN != segment->start % VMAT_CHUNK_ALIGN || addr < segment->start ||
+	    addr >= segment->end)
+		return false;
+	return segment->begins ? get_bit(segment->begins, bit_of(segment, addr))
+			       : addr == segment->start;
+}
+
+enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	size_t bit;
+
+	if (!segment->begins)
+		return VMAT_CHUNK_MMAPPED;
+	if (addr == segment->top)
+		return VMAT_CHUNK_TOP;
+	bit = bit_of(segment, addr);
+	return (enum vmat_chunk_state)((get_bit(segment->state_low, bit) ? 1 : 0) |
+				       (get_bit(segment->state_high, bit) ? 2 : 0));
+}
+
+void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
+			 enum vmat_chunk_state state)
+{
+	size_t bit = bit_of(segment, addr);
+
+	put_bit(segment->state_low, bit, state & 1);
+	put_bit(segment->state_high, bit, state & 2);
+}
+
+uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	size_t bit, last;
+
+	if (!segment->begins)
+		return segment->end;
+	last = bit_of(segment, segment->end);
+	for (bit = bit_of(segment, addr) + 1; bit < last;) {
+		uint64_t rest = segment->begins[bit / 64] >> bit % 64;
+
+		if (rest) {
+			bit += (size_t)__builtin_ctzll(rest);
+			break;
+		}
+		bit = (bit / 64 + 1) * 64;
+	}
+	return bit < last ? segment->start + bit * VMAT_CHUNK_ALIGN : segment->end;
+}
+
+struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr)
+{
+	const struct vmat_heap_priv *priv = heap->priv;
+	size_t low = 0, high = priv->segments_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->segments[middle].end <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == priv->segments_count || priv->segments[low].start > addr)
+		return NULL;
+	return &priv->segments[low];
+}
+
+static struct vmat_heap_segment *new_segment(struct vmat_heap *heap, uint64_t start, uint64_t end,
+					     size_t arena)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	struct vmat_heap_segment *segment;
+
+	if (priv->segments_count == priv->segments_max)
+		return NULL;
+	segment = &priv->segments[priv->segments_count];
+	*segment = (struct vmat_heap_segment){ .start = start, .end = end, .arena = arena };
+	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
+		size_t words = (size_t)((end - start) / VMAT_CHUNK_ALIGN / 64 + 2);
+
+		if (priv->bits_max - priv->bits_used < 3 * words)
+			return NULL;
+		segment->begins = priv->bits + priv->bits_used;
+		segment->state_low = segment->begins + words;
+		segment->state_high = segment->state_low + words;
+		priv->bits_used += 3 * words;
+	}
+	priv->segments_count++;
+	return segment;
+}
+
+/* A block of the right size, in use: it may hold the tcache of a thread. */
+static void note_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t size)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+
+	if (vmat_tcache_layout_of(size) && priv->tcaches_count < priv->tcaches_max)
+		priv->tcaches[priv->tcaches_count++] = addr;
+}
+
+/*
+ * Walks the chunks of [start, limit). `top` may lie in it. Returns false when the walk did not reach its end;
+ * *metadata is what belongs to no chunk.
+ */
+static bool walk_segment(struct vmat_heap *heap, struct vmat_heap_segment *segment, uint64_t top,
+			 uint64_t *metadata)
+{
+	struct vmat_heap_memory *memory = &heap->priv->memory;
+	uint64_t addr = segment->start, limit = segment->end, words[2], head;
+
+	segment->end = addr;
+	if (!vmat_heap_stream(memory, addr, words, 2)) {
+		vmat_heap_find_fault(heap, addr, "the first chunk of a segment cannot be read");
+		return false;
+	}
+	head = words[1];
+	while (addr < limit) {
+		uint64_t size = head & ~(uint64_t)VMAT_CHUNK_FLAGS, next = addr + size;
+		bool is_fencepost = size == FENCEPOST || size == 0;
+
+		if (addr == top) {
+			segment->top = top;
+			segment->top_size = size;
+			put_bit(segment->begins, bit_of(segment, addr), true);
+			segment->end = next <= limit ? next : limit;
+			return next <= limit;
+		}
+		if (is_fencepost) { /* the end of a heap that an arena has outgrown */
+			*metadata += limit - addr;
+			return true;
+		}
+		if (size < VMAT_CHUNK_MIN || size % VMAT_CHUNK_ALIGN || next > limit ||
+		    next < addr || head & VMAT_CHUNK_IS_MMAPPED) {
+			vmat_heap_find_fault(heap, addr,
+					     "a chunk cannot have the size field 0x%llx",
+					     (unsigned long long)head);
+			return false;
+		}
+		if (next == limit) { /* no chunk behind it tells its state */
+			put_bit(segment->begins, bit_of(segment, addr), true);
+			segment->end = next;
+			return true;
+		}
+		if (!vmat_heap_stream(memory, next, words, 2)) {
+			vmat_heap_find_fault(heap, next,
+					     "the page of a chunk's header is not there");
+			return false;
+		}
+		put_bit(segment->begins, bit_of(segment, addr), true);
+		segment->end = next;
+		if (words[1] & VMAT_CHUNK_PREV_INUSE) {
+			note_tcache(heap, addr, size);
+		} else {
+			vmat_heap_set_state(segment, addr, VMAT_CHUNK_FREE);
+			if (words[0] != size)
+				vmat_heap_find_fault(
+					heap, next,
+					"prev_size is 0x%llx, the free chunk before has 0x%llx",
+					(unsigned long long)words[0], (unsigned long long)size);
+		}
+		addr = next;
+		head = words[1];
+	}
+	return true;
+}
+
+/* The main arena's segment: from where brk began to the end of top. */
+static void walk_main(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
+		      uint64_t top)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	const struct vmat_region *region = vmat_map_at(priv->map, top);
+	struct vmat_heap_segment *segment;
+	uint64_t start = priv->sbrk_base, words[2];
+
+	if (top == arena->addr + priv->layout->bins - 16) { /* nothing was ever allocated */
+		arena->is_complete = true;
+		return;
+	}
+	if (!region || !vmat_heap_words(&priv->memory, top, words, 2)) {
+		vmat_heap_find_fault(heap, top, "the top chunk of the main arena is not mapped");
+		return;
+	}
+	if (!start)
+		start = region->start;
+	/* M_MORECORE that is not contiguous leaves pieces elsewhere, in no list. */
+	if (start > top || vmat_map_at(priv->map, start) != region) {
+		start = region->start;
+		vmat_heap_find_fault(heap, start,
+				     "the main heap is not contiguous: only the piece with "
+				     "its top is walked");
+	}
+	segment = new_segment(heap, start, region->end, index);
+	if (!segment) {
+		vmat_heap_find_fault(heap, start, "the heap grew beyond the room reserved for it");
+		return;
+	}
+	arena->is_complete = walk_segment(heap, segment, top, &arena->metadata);
+}
+
+/* One heap of a thread arena. Sets *previous to the one before it, 0 at the first. */
+static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
+		      uint64_t base, uint64_t top, uint64_t *previous)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	const struct vmat_region *region = vmat_map_at(priv->map, base);
+	uint64_t words[4], found, size, start, info = arena->addr & (priv->heap_max - 1);
+	struct vmat_heap_segment *segment;
+
+	if (!region || !vmat_heap_words(&priv->memory, base, words, 4) ||
+	    !vmat_malloc_is_heap(words, 8, priv->heap_max, base, region->end, &found, &size) ||
+	    found != arena->addr) {
+		vmat_heap_find_fault(heap, base, "no heap_info of arena 0x%llx is here",
+				     (unsigned long long)arena->addr);
+		return false;
+	}
+	*previous = words[1];
+	start = base + info;
+	if ((arena->addr & ~(priv->heap_max - 1)) == base)
+		start = arena->addr + priv->layout->size;
+	start = (start + 15) & ~15ULL;
+	arena->metadata += start - base;
+	segment = new_segment(heap, start, base + words[2], index);
+	if (!segment) {
+		vmat_heap_find_fault(heap, base, "the heap grew beyond the room reserved for it");
+		return false;
+	}
+	return walk_segment(heap, segment, top, &arena->metadata);
+}
+
+static void walk_thread_arena(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
+			      uint64_t top)
+{
+	uint64_t base = top & ~(heap->priv->heap_max - 1);
+	bool is_complete = true;
+
+	for (int n = 0; base && n < HEAPS_MAX; n++) {
+		uint64_t previous = 0;
+
+		if (!walk_heap(heap, arena, index, base, top, &previous))
+			is_complete = false;
+		if (previous == base)
+			break;
+		base = previous;
+	}
+	arena->is_complete = is_complete;
+}
+
+/*
+ * Heaps are aligned to their largest size: 64 MiB, or less where glibc.malloc.hugetlb is set (2.35 to 2.41).
+ * The arena lies at the beginning of one.
+ */
+static void find_heap_max(struct vmat_heap *heap, uint64_t arena)
+{
+	for (heap->priv->heap_max = vmat_malloc_heap_max(8); heap->priv->heap_max > 1 << 20;
+	     heap->priv->heap_max /= 2) {
+		if ((arena & (heap->priv->heap_max - 1)) <= 64)
+			return;
+	}
+}
+
+static int walk_arenas(struct vmat_heap *heap)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	uint64_t addr = priv->main_arena;
+
+	heap->arenas_count = 0;
+	for (int n = 0; n < ARENAS_MAX; n++) {
+		struct vmat_heap_arena *arena;
+		uint64_t top, next;
+
+		if (heap->arenas_count == priv->arenas_max)
+			return -ENOSPC;
+		arena = &heap->arenas[heap->arenas_count];
+		*arena = (struct vmat_heap_arena){ .addr = addr, .is_main = n == 0 };
+		if (!vmat_heap_word(&priv->memory, addr + priv->layout->top, &top) ||
+		    !vmat_heap_word(&priv->memory, addr + priv->layout->next, &next) ||
+		    !vmat_heap_word(&priv->memory, addr + priv->layout->system_mem, &arena->bytes))
+			return -ENODATA;
+		if (n == 0) {
+			walk_main(heap, arena, heap->arenas_count, top);
+		} else {
+			if (n == 1)
+				find_heap_max(heap, addr);
+			walk_thread_arena(heap, arena, heap->arenas_count, top);
+		}
+		heap->arenas_count++;
+		if (next == priv->main_arena)
+			return 0;
+		addr = next;
+	}
+	return -ELOOP;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+	const struct vmat_heap_segment *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+/* Blocks with a mapping of their own, one behind the other from addr on. Returns where they end. */
+static uint64_t find_mapped(struct vmat_heap *heap, uint64_t addr, uint64_t end)
+{
+	uint64_t words[2];
+
+	while (addr < end && vmat_heap_stream(&heap->priv->memory, addr, words, 2)) {
+		uint64_t size = vmat_malloc_mapped_size(words, 8, end - addr);
+
+		if (!size || !new_segment(heap, addr, addr + size, SIZE_MAX))
+			break;
+		addr += size;
+	}
+	return addr;
+}
+
+/* Where the heap of an arena ends that holds addr; addr when none does. Segments of arenas are sorted. */
+static uint64_t skip_arena(const struct vmat_heap *heap, size_t arena_segments, uint64_t addr)
+{
+	const struct vmat_heap_priv *priv = heap->priv;
+	size_t low = 0, high = arena_segments;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->segments[middle].end <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < arena_segments && (priv->segments[low].start & ~4095ULL) <= addr)
+		return (priv->segments[low].end + 4095) & ~4095ULL;
+	return addr;
+}
+
+static bool all_mapped_found(const struct vmat_heap *heap, size_t arena_segments)
+{
+	return vmat_is_known(heap->mmapped_expected) &&
+	       heap->priv->segments_count - arena_segments >= heap->mmapped_expected;
+}
+
+/* Looks at the pages of a run that is present, from *at on. */
+static void find_mapped_in_run(struct vmat_heap *heap, size_t arena_segments,
+			       const struct vmat_page_run *run, uint64_t end, uint64_t *at)
+{
+	if (*at < run->start)
+		*at = run->start;
+	while (*at < run->end && !all_mapped_found(heap, arena_segments)) {
+		uint64_t next = skip_arena(heap, arena_segments, *at);
+
+		if (next == *at)
+			next = find_mapped(heap, *at, end);
+		*at = next > *at ? next : *at + VMAT_HEAP_PAGE;
+	}
+}
+
+/*
+ * glibc keeps no list of the blocks that it maps: each page that is there and that no arena owns may begin
+ * one. The beginnings of regions are looked at first; all pages only while mp_ says that some are missing.
+ */
+static void walk_mapped(struct vmat_heap *heap, size_t arena_segments)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	struct vmat_page_run runs[256];
+	uint32_t known;
+
+	for (size_t i = 0; i < priv->map->count && !all_mapped_found(heap, arena_segments); i++) {
+		const struct vmat_region *region = &priv->map->regions[i];
+		uint64_t addr = region->start, at = region->start;
+
+		if (region->backing != VMAT_BACKING_ANON || region->name[0] ||
+		    !(region->prot & VMAT_PROT_WRITE) || region->rss == 0)
+			continue;
+		while (addr < region->end && !all_mapped_found(heap, arena_segments)) {
+			int count = vmat_source_scan(priv->memory.target, &addr, region->end,
+						     VMAT_PAGE_PRESENT, runs, 256, &known);
+
+			if (count < 0)
+				return;
+			for (int k = 0; k < count; k++)
+				find_mapped_in_run(heap, arena_segments, &runs[k], region->end,
+						   &at);
+		}
+	}
+}
+
+int vmat_ptmalloc_walk(struct vmat_heap *heap)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	size_t arena_segments;
+	int err;
+
+	priv->segments_count = priv->bits_used = priv->tcaches_count = 0;
+	heap->findings_count = heap->findings_total = 0;
+	err = walk_arenas(heap);
+	if (err)
+		return err;
+	arena_segments = priv->segments_count;
+	qsort(priv->segments, arena_segments, sizeof(*priv->segments), compare_segments);
+	walk_mapped(heap, arena_segments);
+	qsort(priv->segments, priv->segments_count, sizeof(*priv->segments), compare_segments);
+	for (size_t i = 0; i < priv->segments_count; i++) {
+		if (priv->segments[i].arena == SIZE_MAX)
+			priv->segments[i].arena = heap->arenas_count;
+	}
+	return 0;
+}
