@@ -159,7 +159,8 @@ def check_unchanged(t, name, pid, info):
         options = [word for word in rest if word not in operands]
         answer = proc.vmatlas(command, *options, pid, *operands)
         said = " ".join(["vmatlas", command, *options, *(["ADDRESS"] if operands else [])])
-        t.ok(answer.status == 0, f"{name}: {said} ends well", f"exit {answer.status}\n{answer.err}")
+        allowed = (0, 4) if "--flags" in options and os.geteuid() != 0 else (0,)
+        t.ok(answer.status in allowed, f"{name}: {said} ends well", f"exit {answer.status}\n{answer.err}")
         t.is_(state(pid), before, f"{name}: {said} leaves the target as it was")
 
 

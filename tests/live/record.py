@@ -63,10 +63,12 @@ def check_record(t, said, pid, folder):
 
 
 def merged(runs, fields):
-    """Without frames, neighbours that differ only in the size of their folios are one run."""
+    """Without frames, neighbours that differ only in the size of their folios are one run. And pages of a file become shared when
+    another process maps it, as python does while it records python."""
     rows = []
     for run in runs:
         row = {field: run[field] for field in fields}
+        row["exclusive"] = row["exclusive"] and not row["file"]
         last = rows[-1] if rows else None
         if last and last["end"] == row["start"] and all(last[f] == row[f] for f in fields if f not in ("start", "end")):
             last["end"] = row["end"]
