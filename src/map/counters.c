@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "map/map_priv.h"
+#include "target/process.h"
 
 static const struct {
 	const char *name;
@@ -44,7 +45,8 @@ static void parse_status(struct vmat_counters *ret, const char *text, const char
 				continue;
 			for (colon++; colon < line_end && (*colon == ' ' || *colon == '\t');)
 				colon++;
-			vmat_text_decimal(colon, line_end, &number);
+			if (vmat_text_decimal(colon, line_end, &number) == colon)
+				break;
 			*(uint64_t *)(void *)((char *)ret + rows[i].to) = number << rows[i].shift;
 			break;
 		}
@@ -52,27 +54,11 @@ static void parse_status(struct vmat_counters *ret, const char *text, const char
 	}
 }
 
-/* Fields 10 and 12 of stat, behind the name in parentheses. */
-static void parse_faults(struct vmat_counters *ret, const char *text, const char *end)
-{
-	const char *c = memrchr(text, ')', (size_t)(end - text));
-
-	for (int field = 2; c && field < 12; field++) {
-		c = memchr(c, ' ', (size_t)(end - c));
-		if (!c)
-			return;
-		c++;
-		if (field + 1 == 10)
-			vmat_text_decimal(c, end, &ret->faults_minor);
-		else if (field + 1 == 12)
-			vmat_text_decimal(c, end, &ret->faults_major);
-	}
-}
-
 int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target,
 		       struct vmat_error *err)
 {
 	struct vmat_counters counters;
+	struct vmat_stat stat;
 	struct vmat_buffer text = { 0 };
 	uint64_t *facts = (uint64_t *)&counters;
 	int code;
@@ -82,9 +68,12 @@ int vmat_counters_read(struct vmat_counters *ret, struct vmat_target *target,
 	code = vmat_source_text(target, "status", &text);
 	if (!code)
 		parse_status(&counters, text.data, text.data + text.size);
-	if (!code && !vmat_source_text(target, "stat", &text))
-		parse_faults(&counters, text.data, text.data + text.size);
-	counters.regions_max = vmat_source_max_map_count(target);
+	if (!code && !vmat_source_text(target, "stat", &text) &&
+	    !vmat_stat_parse(&stat, text.data, text.size)) {
+		counters.faults_minor = stat.faults_minor;
+		counters.faults_major = stat.faults_major;
+	}
+	counters.regions_max = vmat_source_sysctl(target, "vm/max_map_count");
 	vmat_buffer_deinit(&text);
 	if (code)
 		return vmat_error_set(err, code, "the counters of process %d cannot be read",

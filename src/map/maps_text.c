@@ -9,7 +9,9 @@
 /* "rwxp": returns what is behind it, or NULL. */
 static const char *parse_prot(const char *c, const char *end, uint8_t *prot)
 {
-	if (end - c < 5 || c[4] != ' ')
+	if (end - c < 5 || c[4] != ' ' || (c[0] != 'r' && c[0] != '-') ||
+	    (c[1] != 'w' && c[1] != '-') || (c[2] != 'x' && c[2] != '-') ||
+	    (c[3] != 's' && c[3] != 'p'))
 		return NULL;
 	*prot = (uint8_t)((c[0] == 'r' ? VMAT_PROT_READ : 0) | (c[1] == 'w' ? VMAT_PROT_WRITE : 0) |
 			  (c[2] == 'x' ? VMAT_PROT_EXEC : 0) |
@@ -75,7 +77,7 @@ int vmat_maps_line_parse(struct vmat_maps_line *ret, const char *c, const char *
 	if (!c || c == end || *c < '0' || *c > '9')
 		return -EINVAL;
 	c = vmat_text_decimal(c, end, &ret->inode);
-	if (ret->start >= ret->end || ret->start & 4095 || ret->end & 4095)
+	if (ret->start >= ret->end || ret->start & 4095 || ret->end & 4095 || (c < end && *c != ' '))
 		return -EINVAL;
 	ret->dev_major = (uint32_t)major;
 	ret->dev_minor = (uint32_t)minor;
@@ -163,8 +165,8 @@ static void learn_flags(struct vmat_smaps_layout *layout)
 void vmat_smaps_region_begin(struct vmat_region *region, struct vmat_smaps_layout *layout)
 {
 	for (size_t i = 0; i < FIELDS_COUNT; i++) {
-		if (fields[i].to != NOWHERE)
-			*fact_at(region, fields[i].to) = 0;
+		if (fields[i].to != NOWHERE && fields[i].to != TO(page_size))
+			*fact_at(region, fields[i].to) = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
 	}
 	layout->hint = 0;
 	layout->learned = 0;
@@ -189,12 +191,22 @@ static uint64_t parse_vm_flags(const struct vmat_smaps_layout *layout, const cha
 	return flags;
 }
 
+static void add_to(uint64_t *fact, uint64_t number)
+{
+	*fact = vmat_is_known(*fact) ? *fact + number : number;
+}
+
 static void add_number(struct vmat_region *region, const struct field *field, uint64_t kilobytes)
 {
+	if (field->to == TO(page_size)) {
+		if (kilobytes)
+			region->page_size = kilobytes << 10;
+		return;
+	}
 	if (field->to != NOWHERE)
-		*fact_at(region, field->to) += kilobytes << 10;
+		add_to(fact_at(region, field->to), kilobytes << 10);
 	if (field->also_to != NOWHERE)
-		*fact_at(region, field->also_to) += kilobytes << 10;
+		add_to(fact_at(region, field->also_to), kilobytes << 10);
 }
 
 static bool is_field(const struct field *field, const char *c, size_t size)

@@ -44,7 +44,7 @@ void vmat_smaps_line_parse(struct vmat_region *region, struct vmat_smaps_layout 
 size_t vmat_smaps_block_parse(struct vmat_region *region, struct vmat_smaps_layout *layout,
 			      const char *c, const char *end);
 
-/* Sets the facts that smaps brings to 0, for a region whose block follows. */
+/* Makes the facts that smaps brings unknown, until the lines of a region whose block follows tell them. */
 void vmat_smaps_region_begin(struct vmat_region *region, struct vmat_smaps_layout *layout);
 
 #endif

@@ -28,6 +28,7 @@ struct pass {
 	uint32_t further; /* what is wanted besides, of a source that tells no zero or huge pages */
 	uint64_t total;   /* bytes of address space to scan, for the progress */
 	uint64_t done;
+	bool has_begun; /* a scan has told something: the facts of pages are its own */
 };
 
 static void add_run(struct vmat_region *region, uint64_t start, uint64_t end, uint32_t flags,
@@ -80,6 +81,26 @@ static void distribute(struct pass *pass, const struct vmat_page_run *run, uint3
 	}
 }
 
+/*
+ * What is known of no page at all, and what becomes unknown with a reason. Unknown here is no reason to
+ * forget what smaps has told.
+ */
+static void set_facts(struct vmat_map *map, uint64_t value, uint32_t want)
+{
+	for (size_t i = 0; i < map->count; i++) {
+		struct vmat_region *region = &map->regions[i];
+
+		if (vmat_is_known(value) || !(want & VMAT_WANT_SMAPS))
+			region->rss = region->swap = value;
+		region->huge = region->zero = region->guard = value;
+		if (want & VMAT_WANT_COPIED)
+			region->copied = vmat_region_has_copies(region)
+						 ? value
+						 : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		region->first_present_addr = value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	}
+}
+
 static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t want)
 {
 	struct vmat_page_run runs[RUNS];
@@ -93,6 +114,9 @@ static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t w
 
 		if (count < 0)
 			return count;
+		if (!pass->has_begun)
+			set_facts(pass->map, 0, pass->options->want);
+		pass->has_begun = true;
 		if (!(known & VMAT_PAGE_HUGE) && !pass->further) {
 			/* Page by page, these cost nothing more, and tell where a zero page may be. */
 			pass->further = VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE;
@@ -108,22 +132,6 @@ static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t w
 						pass->total);
 	}
 	return 0;
-}
-
-/* What is known of no page at all, and what becomes unknown with a reason. */
-static void set_facts(struct vmat_map *map, uint64_t value, uint32_t want)
-{
-	for (size_t i = 0; i < map->count; i++) {
-		struct vmat_region *region = &map->regions[i];
-
-		region->rss = region->swap = region->huge = value;
-		region->zero = region->guard = value;
-		if (want & VMAT_WANT_COPIED)
-			region->copied = vmat_region_has_copies(region)
-						 ? value
-						 : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
-		region->first_present_addr = value ? value : VMAT_UNKNOWN(VMAT_NOT_FOUND);
-	}
 }
 
 /* Facts that the source could not tell, and device memory that it does not show. */
@@ -171,30 +179,38 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 	struct pass pass = {
 		.map = map, .target = target, .options = options, .known = UINT32_MAX
 	};
+	const char *what;
+	bool has_smaps;
 	int err;
 
 	for (size_t i = 0; i < map->count; i++)
 		pass.total += vmat_region_has_pages(&map->regions[i])
 				      ? vmat_region_size(&map->regions[i])
 				      : 0;
-	set_facts(map, 0, options->want);
 	err = scan_all(&pass);
 	if (!err) {
+		if (!pass.has_begun)
+			set_facts(map, 0, options->want);
 		mark_unknown(&pass);
 		return 0;
 	}
-	set_facts(map, VMAT_UNKNOWN(vmat_reason_of_errno(err)), options->want);
+	has_smaps = options->want & VMAT_WANT_SMAPS && !pass.has_begun;
+	set_facts(map, VMAT_UNKNOWN(vmat_reason_of_errno(err)),
+		  has_smaps ? options->want : options->want & ~(uint32_t)VMAT_WANT_SMAPS);
 	if (err == -ENOMEM || err == -ESRCH)
 		return err;
+	what = has_smaps ? "zero pages, guards and copies are not known"
+			 : "what is resident is not known";
 	if (err == -EACCES || err == -EPERM) {
 		struct vmat_error why = { 0 };
 
 		vmat_target_explain(target, "read pagemap", err, &why);
-		vmat_map_mark_partial(map, "what is resident is not known: %.450s", why.text);
+		vmat_map_mark_partial(map, "%s: %.440s", what, why.text);
 	} else {
-		vmat_map_mark_partial(map, "what is resident is not known: %s",
-				      err == -ENOENT ? "the record holds no pages"
-						     : "pagemap cannot be read here");
+		vmat_map_mark_partial(map, "%s: %s", what,
+				      err == -ENOENT   ? "the record holds no pages"
+				      : err == -EINVAL ? "the record's pages are no runs"
+						       : "pagemap cannot be read here");
 	}
 	return 0;
 }

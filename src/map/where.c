@@ -22,7 +22,6 @@
 
 #define USER_END_64        0x7ffffffff000ULL
 #define USER_END_32        0xffffe000ULL
-#define STACK_GUARD_GAP    (256ULL * 4096) /* mm/mmap.c: stack_guard_gap, kept below what grows down */
 #define ADDR_COMPAT_LAYOUT 0x0200000ULL
 
 enum rule { RULE_PLAIN, RULE_ALIGN_MULTIPLES, RULE_ALIGN_LARGE, RULES };
@@ -74,15 +73,14 @@ static size_t find_top(const struct vmat_map *map)
 	return stack > 0 && stack < map->count ? stack - 1 : map->count;
 }
 
-/* The highest gap below `top` that holds `size`; its end less the guard gap of a stack above it. */
+/* The highest gap below `top`, which no stack is above, that holds `size`. */
 static bool find_gap(const struct vmat_map *map, size_t top, uint64_t size, uint64_t *gap_end)
 {
 	for (size_t i = top; i > 0; i--) {
 		uint64_t end = map->regions[i].start, start = map->regions[i - 1].end;
-		uint64_t guard = is_stack(&map->regions[i]) ? STACK_GUARD_GAP : 0;
 
-		if (end - start >= guard && end - start - guard >= size) {
-			*gap_end = end - guard;
+		if (end - start >= size) {
+			*gap_end = end;
 			return true;
 		}
 	}
@@ -145,16 +143,20 @@ out:
 	return found;
 }
 
-/* Bottom-up layouts begin at a base that is not shown: they are not foretold. */
+/*
+ * Bottom-up layouts begin at a base that is not shown: they are not foretold. The process has one when the
+ * switch was set as it was executed (arch/x86/mm/mmap.c, mmap_is_legacy): that it is set now must do.
+ */
 static bool has_legacy_layout(struct vmat_target *target)
 {
+	uint64_t sysctl = vmat_source_sysctl(target, "vm/legacy_va_layout");
 	struct vmat_buffer text = { 0 };
 	uint64_t personality = 0;
 
 	if (!vmat_source_text(target, "personality", &text))
 		vmat_text_hex(text.data, text.data + text.size, &personality);
 	vmat_buffer_deinit(&text);
-	return personality & ADDR_COMPAT_LAYOUT;
+	return personality & ADDR_COMPAT_LAYOUT || (vmat_is_known(sysctl) && sysctl);
 }
 
 int vmat_map_where(const struct vmat_map *map, struct vmat_target *target, uint64_t size,

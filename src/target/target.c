@@ -354,17 +354,19 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 	return target->ops->open_file(target, path, dev_major, dev_minor, inode);
 }
 
-uint64_t vmat_source_max_map_count(struct vmat_target *target)
+uint64_t vmat_source_sysctl(struct vmat_target *target, const char *name)
 {
 	struct vmat_buffer text = { 0 };
-	uint64_t count = 0;
+	uint64_t value = 0;
+	char path[64];
 
 	/* Beside the folder of the process, in a record as in /proc. */
-	if (vmat_sys_read_file_at(target->dir, "../sys/vm/max_map_count", &text, TEXT_LIMIT) ||
-	    vmat_text_decimal(text.data, text.data + text.size, &count) == text.data)
-		count = VMAT_UNKNOWN(target->ops->is_live ? VMAT_NOT_FOUND : VMAT_NOT_RECORDED);
+	snprintf(path, sizeof(path), "../sys/%s", name);
+	if (vmat_sys_read_file_at(target->dir, path, &text, TEXT_LIMIT) ||
+	    vmat_text_decimal(text.data, text.data + text.size, &value) == text.data)
+		value = VMAT_UNKNOWN(target->ops->is_live ? VMAT_NOT_FOUND : VMAT_NOT_RECORDED);
 	vmat_buffer_deinit(&text);
-	return count;
+	return value;
 }
 
 bool vmat_source_is_live(const struct vmat_target *target)

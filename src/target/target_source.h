@@ -117,8 +117,8 @@ int64_t vmat_source_mapping_page_size(struct vmat_target *target, uint64_t addr)
 int vmat_source_frames(struct vmat_target *target, uint64_t pfn, uint64_t *flags, uint64_t *counts,
 		       size_t count);
 
-/* The limit of regions of a process (/proc/sys/vm/max_map_count), or VMAT_UNKNOWN. */
-uint64_t vmat_source_max_map_count(struct vmat_target *target);
+/* A number below /proc/sys by its name there ("vm/max_map_count"), or VMAT_UNKNOWN. */
+uint64_t vmat_source_sysctl(struct vmat_target *target, const char *name);
 
 /* Is this target a living process (else a record)? */
 bool vmat_source_is_live(const struct vmat_target *target);
