@@ -134,6 +134,8 @@ def vmatlas(*arguments, without=None, user=None, wrap=(), timeout=120):
     env = dict(os.environ)
     if without is not None:
         env["VMAT_WITHOUT"] = without
+    if wrap:  # the search for leaks needs ptrace itself
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
     done = subprocess.run([*wrap, tap.VMATLAS, *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=timeout,
                           capture_output=True, env=env, user=user, extra_groups=[] if user is not None else None)
     return Answer(done.returncode, done.stdout.decode("utf-8", "surrogateescape"),
