@@ -29,7 +29,7 @@ int vmat_sys_open_in_root(int rootdir, const char *path, int flags)
 	int open_flags = flags & O_PATH ? 0 : O_RDONLY | O_NOCTTY | O_NONBLOCK;
 	struct open_how how = {
 		.flags = (uint64_t)(unsigned)(open_flags | O_CLOEXEC | flags),
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS,
 	};
 	long fd;
 

@@ -14,8 +14,9 @@
 int vmat_sys_open_at(int dirfd, const char *path, int flags);
 
 /*
- * Opens a path as a process sees it whose root is `rootdir` (openat2 RESOLVE_IN_ROOT, Linux 5.6; before
- * that symbolic links are refused), with O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK and `flags`.
+ * Opens a path as a process sees it whose root is `rootdir`, with O_RDONLY | O_CLOEXEC | O_NOCTTY |
+ * O_NONBLOCK and `flags`. Symbolic links are refused, before Linux 5.6 (openat2) only as the last part:
+ * paths in maps hold none, and one put there since may lead anywhere.
  */
 int vmat_sys_open_in_root(int rootdir, const char *path, int flags);
 

@@ -55,6 +55,28 @@ bool vmat_mountinfo_find(const char *mountinfo, uint32_t dev_major, uint32_t dev
 	return false;
 }
 
+/* FUSE and network file systems: who answers for them may be gone. */
+static bool type_may_hang(const char *type)
+{
+	static const char *const types[] = { "fuse", "nfs", "cifs", "smb", "ceph", "afs", "coda" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strncmp(type, types[i], strlen(types[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Of some thousands of mounts few or none are of such a type: then no path needs to be looked at. */
+static bool has_hanging_mounts(const char *mountinfo)
+{
+	for (const char *dash = mountinfo; (dash = strstr(dash, " - ")); dash += 3) {
+		if (type_may_hang(dash + 3))
+			return true;
+	}
+	return false;
+}
+
 /* The text, or NULL when it cannot be read. */
 static const char *mountinfo_of(struct vmat_target *target)
 {
@@ -65,25 +87,70 @@ static const char *mountinfo_of(struct vmat_target *target)
 			vmat_buffer_deinit(&target->mountinfo);
 			return NULL;
 		}
+		target->has_hanging_mounts = has_hanging_mounts(target->mountinfo.data);
 	}
 	return target->mountinfo.data;
 }
 
-bool vmat_device_may_hang(struct vmat_target *target, uint32_t dev_major, uint32_t dev_minor)
+/* The byte that mountinfo writes at *c, where blanks and backslashes are \ooo; moves behind it. */
+static char mountinfo_byte(const char **c)
 {
-	static const char *const types[] = { "fuse", "nfs", "cifs", "smb", "ceph", "afs", "coda" };
+	const char *at = *c;
+
+	*c = at + 1;
+	if (at[0] != '\\' || strspn(at + 1, "01234567") < 3)
+		return at[0];
+	*c = at + 4;
+	return (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
+}
+
+/* Is the mount point of this line of mountinfo the path, or a folder above it? */
+static bool is_mounted_above(const char *line, const char *path)
+{
+	const char *c = line;
+
+	for (int field = 0; field < 4; field++) {
+		c += strcspn(c, " \n");
+		if (*c != ' ')
+			return false;
+		c++;
+	}
+	if (c[0] == '/' && c[1] == ' ')
+		return true;
+	while (*c != ' ' && *c != '\n' && *c) {
+		if (mountinfo_byte(&c) != *path++)
+			return false;
+	}
+	return *path == '/' || *path == '\0';
+}
+
+bool vmat_mountinfo_may_hang(const char *mountinfo, const char *path)
+{
+	for (const char *line = mountinfo; *line;) {
+		const char *end = strchrnul(line, '\n');
+		const char *dash = memmem(line, (size_t)(end - line), " - ", 3);
+
+		if (dash && type_may_hang(dash + 3) && is_mounted_above(line, path))
+			return true;
+		line = end + (*end == '\n');
+	}
+	return false;
+}
+
+bool vmat_device_may_hang(struct vmat_target *target, const char *path, uint32_t dev_major,
+			  uint32_t dev_minor)
+{
 	const char *mountinfo = mountinfo_of(target), *options;
 	char type[32];
 
 	if (!mountinfo)
 		return true;
-	if (!vmat_mountinfo_find(mountinfo, dev_major, dev_minor, type, sizeof(type), &options))
+	if (!target->has_hanging_mounts)
 		return false;
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (strncmp(type, types[i], strlen(types[i])) == 0)
-			return true;
-	}
-	return false;
+	if (vmat_mountinfo_may_hang(mountinfo, path))
+		return true;
+	return vmat_mountinfo_find(mountinfo, dev_major, dev_minor, type, sizeof(type), &options) &&
+	       type_may_hang(type);
 }
 
 int vmat_device_root(struct vmat_target *target)
@@ -96,9 +163,13 @@ int vmat_device_root(struct vmat_target *target)
 bool vmat_source_is_char_device(struct vmat_target *target, const char *path)
 {
 	vmat_autoclose int fd = -1;
+	const char *mountinfo;
 	struct stat stat;
 
 	if (!target->ops->is_live || path[0] != '/')
+		return false;
+	mountinfo = mountinfo_of(target);
+	if (!mountinfo || (target->has_hanging_mounts && vmat_mountinfo_may_hang(mountinfo, path)))
 		return false;
 	fd = vmat_sys_open_in_root(vmat_device_root(target), path, O_PATH);
 	return fd >= 0 && vmat_sys_fstat(fd, &stat) == 0 && S_ISCHR(stat.st_mode);

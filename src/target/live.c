@@ -72,7 +72,7 @@ static int live_open_file(struct vmat_target *target, const char *path, uint32_t
 
 	if (path[0] != '/')
 		return -ENOENT;
-	if (vmat_device_may_hang(target, dev_major, dev_minor))
+	if (vmat_device_may_hang(target, path, dev_major, dev_minor))
 		return -EOPNOTSUPP;
 	fd = vmat_sys_open_in_root(vmat_device_root(target), path, 0);
 	if (fd < 0)

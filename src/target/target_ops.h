@@ -43,6 +43,7 @@ struct vmat_target {
 
 	/* device.c */
 	struct vmat_buffer mountinfo;
+	bool has_hanging_mounts;     /* some of them are of a type that may hang */
 	struct vmat_device *devices; /* those met so far */
 	size_t devices_count;
 
