@@ -51,13 +51,16 @@ static int explain_regions(struct vmat_target *target, int code, struct vmat_err
 	}
 }
 
-/* What happened meanwhile: a target that ended or became another program gives no whole answer. */
+/*
+ * What happened meanwhile: a target that ended or became another program gives no whole answer. One that
+ * ended before its first region was read gives none at all: a zombie's maps is empty, not refused.
+ */
 static int check_end(struct vmat_map *map, struct vmat_target *target)
 {
 	struct vmat_error why = { 0 };
 	int code = vmat_target_check(target, &why);
 
-	if (code == -ENOMEM)
+	if (code == -ENOMEM || (code == -ESRCH && !map->count))
 		return code;
 	if (code)
 		vmat_map_mark_partial(map, "%s", why.text);
@@ -99,7 +102,7 @@ int vmat_map_read(struct vmat_map **ret, struct vmat_target *target,
 	}
 	code = check_end(map, target);
 	if (code)
-		return vmat_error_set(err, code, "out of memory");
+		return explain_regions(target, code, err);
 	*ret = vmat_take_ptr(&map);
 	return 0;
 }

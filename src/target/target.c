@@ -25,6 +25,15 @@ static int gone(struct vmat_error *err, const char *pid)
 	return vmat_error_set(err, -ESRCH, "there is no process %s", pid);
 }
 
+/* Only these mean that it is not there; what else fails says nothing of the process. */
+static int cannot_open(struct vmat_error *err, const char *pid, int code)
+{
+	if (code == -ENOENT || code == -ESRCH)
+		return gone(err, pid);
+	return vmat_error_set(err, code, "process %s cannot be opened: %s", pid,
+			      strerrordesc_np(-code));
+}
+
 /* A pid that is a thread's: /proc/TID exists, but is no process. */
 static int check_leader(int dir, pid_t pid, struct vmat_error *err)
 {
@@ -103,6 +112,17 @@ static void cleanup_target(struct vmat_target **target)
 	vmat_target_close(*target);
 }
 
+static bool is_zombie(int dir)
+{
+	struct vmat_buffer text = { 0 };
+	struct vmat_stat stat = { 0 };
+
+	if (!vmat_sys_read_file_at(dir, "stat", &text, TEXT_LIMIT))
+		vmat_stat_parse(&stat, text.data, text.size);
+	vmat_buffer_deinit(&text);
+	return stat.state == 'Z';
+}
+
 /*
  * Handle first, folder second, handle again: if the process is still alive then, the folder is its,
  * and not that of a successor with the same number.
@@ -122,8 +142,10 @@ static int bind_process(struct vmat_target *target, int root, const char *pid,
 	if (target->dir == -ENOENT && !target->ops->is_live)
 		return vmat_error_set(err, -ENOENT, "the record holds no process %s", pid);
 	if (target->dir < 0)
-		return gone(err, pid);
-	if (target->pidfd >= 0 && vmat_sys_pidfd_wait(target->pidfd, 0) != 0)
+		return cannot_open(err, pid, target->dir);
+	/* A handle of a zombie says that it has ended, too: what is said of it is found out later. */
+	if (target->pidfd >= 0 && vmat_sys_pidfd_wait(target->pidfd, 0) != 0 &&
+	    !is_zombie(target->dir))
 		return gone(err, pid);
 	return check_leader(target->dir, (pid_t)number, err);
 }
@@ -188,12 +210,12 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 	if (code == -EINVAL)
 		return vmat_error_set(err, code, "the stat of process %s cannot be read", pid);
 	if (code)
-		return gone(err, pid);
+		return cannot_open(err, pid, code);
 	code = choose_memory_dir(target, &stat_flags);
 	if (code == -ENOMEM)
 		return vmat_error_set(err, code, "out of memory");
 	if (code)
-		return gone(err, pid);
+		return cannot_open(err, pid, code);
 	code = check_has_memory(&target->process, stat_flags, err);
 	if (code)
 		return code;
