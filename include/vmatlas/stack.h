@@ -51,7 +51,7 @@ struct vmat_stack {
 	uint64_t gap;
 	uint64_t gap_holes; /* bytes of the gap that are not mapped */
 	const char *
-		gap_what; /* what lies in the gap, for people: "libc.so.6 and 3 more, 2.1M" or "" */
+		gap_what; /* what lies in the gap, for people: "libc.so.6 +3, 2.1M" or "" */
 	uint64_t sp;      /* stack pointer, when the thread is blocked */
 	uint64_t used;    /* end - sp */
 	uint64_t resident; /* present pages between begin + guard and end */

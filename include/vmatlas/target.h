@@ -90,8 +90,9 @@ const struct vmat_process *vmat_target_process(const struct vmat_target *target)
 int vmat_target_check(struct vmat_target *target, struct vmat_error *err);
 
 /*
- * Names what the caller lacks to do `what` to the target ("read /proc/77/maps"), and the smallest
- * fix. Fills *err with whole sentences and returns `code` (-EACCES or -EPERM).
+ * Names what the caller lacks to do `what` to the target, and the smallest fix: "read maps" speaks of
+ * /proc/PID/maps, anything else is a verb ("stop the threads"). Fills *err with whole sentences and
+ * returns `code` (-EACCES or -EPERM).
  */
 int vmat_target_explain(const struct vmat_target *target, const char *what, int code,
 			struct vmat_error *err);

@@ -132,7 +132,7 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 	switch (code) {
 	case -EACCES:
 	case -EPERM:
-		return vmat_target_explain(target, "read the memory of the process", code, err);
+		return vmat_target_explain(target, "read mem", code, err);
 	case -ESRCH:
 		return vmat_error_set(err, code, "process %d has ended",
 				      (int)vmat_target_process(target)->pid);

@@ -478,7 +478,7 @@ int vmat_stacks_read(struct vmat_stacks **ret, struct vmat_target *target,
 		return vmat_error_set(err, code, "Process %d has ended.",
 				      (int)vmat_target_process(target)->pid);
 	if (code == -EACCES || code == -EPERM)
-		return vmat_target_explain(target, "list its threads", code, err);
+		return vmat_target_explain(target, "list the threads", code, err);
 	return vmat_error_set(err, code, "Cannot list the threads of process %d: %s.",
 			      (int)vmat_target_process(target)->pid, strerrordesc_np(-code));
 }

@@ -30,9 +30,8 @@ static const char *name_of(const struct vmat_region *region)
 		return slash + 1;
 	if (region->name[0])
 		return region->name;
-	return region->prot & (VMAT_PROT_READ | VMAT_PROT_WRITE | VMAT_PROT_EXEC)
-		       ? "anonymous memory"
-		       : "reserved memory";
+	return region->prot & (VMAT_PROT_READ | VMAT_PROT_WRITE | VMAT_PROT_EXEC) ? "anonymous"
+										  : "reserved";
 }
 
 static int add_tenant(struct tenants *tenants, const char *name, uint64_t size)
@@ -110,7 +109,7 @@ static int collect(struct tenants *tenants, const struct vmat_map *map, uint64_t
 	return 0;
 }
 
-/* "libc.so.6 and 3 more, 2.1M". NULL when there is no memory. */
+/* "libc.so.6 +3, 2.1M". NULL when there is no memory. */
 static const char *describe(struct tenants *tenants, uint64_t mapped, struct vmat_strings *strings)
 {
 	static const char units[] = "KMGT";
@@ -128,7 +127,7 @@ static const char *describe(struct tenants *tenants, uint64_t mapped, struct vma
 		return vmat_strings_printf(strings, "%s, %u.%u%c", tenants->list[0].name,
 					   (unsigned)(tenths / 10), (unsigned)(tenths % 10),
 					   units[unit]);
-	return vmat_strings_printf(strings, "%s and %zu more, %u.%u%c", tenants->list[0].name,
+	return vmat_strings_printf(strings, "%s +%zu, %u.%u%c", tenants->list[0].name,
 				   tenants->count - 1, (unsigned)(tenths / 10),
 				   (unsigned)(tenths % 10), units[unit]);
 }

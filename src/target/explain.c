@@ -49,41 +49,46 @@ static int yama_scope(void)
 int vmat_target_explain(const struct vmat_target *target, const char *what, int code,
 			struct vmat_error *err)
 {
+	static const char fix[] = "Try:  the same command with sudo";
 	uint64_t capabilities = own_capabilities();
 	bool has_ptrace = capabilities >> CAP_BIT_SYS_PTRACE & 1;
 	bool has_read = capabilities >> CAP_BIT_DAC_READ_SEARCH & 1;
 	uint32_t uid = target->process.uid;
 	int pid = (int)target->process.pid, scope = yama_scope();
+	char failed[96];
 
+	if (strncmp(what, "read ", 5) == 0)
+		snprintf(failed, sizeof(failed), "cannot read /proc/%d/%s", pid, what + 5);
+	else
+		snprintf(failed, sizeof(failed), "cannot %s of process %d", what, pid);
 	if (has_ptrace && has_read)
 		return vmat_error_set(
 			err, code,
-			"cannot %s: %s\n  You have CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH here, so the "
-			"sandbox or security module around this shell, or the user namespace of process "
-			"%d, refuses.\n  Try outside of the container.",
-			what, strerrordesc_np(-code), pid);
+			"%s: %s\n  You have CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH here, so the sandbox "
+			"or security module around this shell, or the user namespace of process %d, "
+			"refuses.\n  Try outside of the container.",
+			failed, strerrordesc_np(-code), pid);
 	if (has_ptrace)
-		return vmat_error_set(err, code,
-				      "cannot %s: %s\n  The file is closed by its mode: "
-				      "CAP_DAC_READ_SEARCH is missing (CAP_SYS_PTRACE is there).\n"
-				      "  Try:  sudo vmatlas ...",
-				      what, strerrordesc_np(-code));
+		return vmat_error_set(
+			err, code,
+			"%s: %s\n  The file is closed by its mode: "
+			"CAP_DAC_READ_SEARCH is missing (CAP_SYS_PTRACE is there).\n  %s",
+			failed, strerrordesc_np(-code), fix);
 	if (uid == getuid() && scope > 0)
 		return vmat_error_set(
 			err, code,
-			"cannot %s: %s\n  The process is yours, but kernel.yama.ptrace_scope "
-			"= %d.\n  Try:  sudo vmatlas ...   or:  sudo sysctl "
-			"kernel.yama.ptrace_scope=0",
-			what, strerrordesc_np(-code), scope);
+			"%s: %s\n  The process is yours, but kernel.yama.ptrace_scope = "
+			"%d.\n  %s, or:  sudo sysctl kernel.yama.ptrace_scope=0",
+			failed, strerrordesc_np(-code), scope, fix);
 	if (uid == getuid())
 		return vmat_error_set(
 			err, code,
-			"cannot %s: %s\n  The process is yours, but it is not dumpable "
-			"(setuid, capabilities, or prctl PR_SET_DUMPABLE 0).\n  Needs "
-			"CAP_SYS_PTRACE.  Try:  sudo vmatlas ...",
-			what, strerrordesc_np(-code));
+			"%s: %s\n  The process is yours, but it is not dumpable (setuid, "
+			"capabilities, or prctl PR_SET_DUMPABLE 0).\n  Needs "
+			"CAP_SYS_PTRACE.  %s",
+			failed, strerrordesc_np(-code), fix);
 	return vmat_error_set(err, code,
-			      "cannot %s: %s\n  Process %d runs as uid %u, you are uid %u.  Needs "
-			      "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.\n  Try:  sudo vmatlas ...",
-			      what, strerrordesc_np(-code), pid, uid, (unsigned)getuid());
+			      "%s: %s\n  Process %d runs as uid %u, you are uid %u.  Needs "
+			      "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.\n  %s",
+			      failed, strerrordesc_np(-code), pid, uid, (unsigned)getuid(), fix);
 }

@@ -142,7 +142,7 @@ static void test_gaps(void **state)
 	assert_int_equal(vmat_stack_gaps_fill(stacks, 6, &map, &strings), 0);
 	assert_int_equal(stacks[0].gap, 0x20000);
 	assert_int_equal(stacks[0].gap_holes, 0x16000);
-	assert_string_equal(stacks[0].gap_what, "libc.so.6 and 1 more, 40.0K");
+	assert_string_equal(stacks[0].gap_what, "libc.so.6 +1, 40.0K");
 	assert_int_equal(stacks[1].gap, 0x10000);
 	assert_int_equal(stacks[1].gap_holes, 0x10000);
 	assert_string_equal(stacks[1].gap_what, "free");
@@ -168,7 +168,7 @@ static void test_gap_names(void **state)
 
 	(void)state;
 	assert_int_equal(vmat_stack_gaps_fill(stacks, 4, &map, &strings), 0);
-	assert_string_equal(stacks[0].gap_what, "anonymous memory and 1 more, 64.0K");
+	assert_string_equal(stacks[0].gap_what, "anonymous +1, 64.0K");
 	assert_string_equal(stacks[1].gap_what, "libc.so.6, 28.0K");
 	assert_string_equal(stacks[2].gap_what, "libm.so.6, 1.0K");
 	assert_int_equal(stacks[2].gap_holes, 0);
