@@ -34,6 +34,7 @@ static struct vmat_claim *new_claim(struct vmat_atlas_priv *priv)
 		priv->claims = more;
 		priv->claims_capacity = capacity;
 	}
+	priv->claims[priv->claims_count].order = priv->claims_count;
 	return &priv->claims[priv->claims_count++];
 }
 
@@ -43,6 +44,8 @@ int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part)
 
 	if (!part->owner || !part->why)
 		return -ENOMEM;
+	if (part->start >= part->end) /* sizes of the target may say so */
+		return 0;
 	for (size_t i = vmat_map_find(map, part->start);
 	     i < map->count && map->regions[i].start < part->end; i++) {
 		const struct vmat_region *region = &map->regions[i];

@@ -248,9 +248,13 @@ static const char *owner_of_shm(struct vmat_atlas *atlas, const struct vmat_regi
 					   region->name + 5);
 	if (strcmp(region->name, "/dev/zero") == 0)
 		return "shared anonymous memory";
-	if (region->name[0] == '[')
+	if (region->name[0] == '[') {
+		const char *colon = strchr(region->name, ':');
+
 		return vmat_strings_printf(&atlas->priv->strings, "\"%.*s\"",
-					   (int)strcspn(region->name + 12, "]"), region->name + 12);
+					   colon ? (int)strcspn(colon + 1, "]") : 0,
+					   colon ? colon + 1 : "");
+	}
 	return owner_of_path(atlas, region);
 }
 

@@ -38,6 +38,14 @@ static bool is_candidate(const struct vmat_atlas *atlas, size_t i)
 	       vmat_is_known(region->first_present_addr);
 }
 
+/* Is there memory at addr that can hold an arena or a heap? */
+static bool is_heap_memory(const struct search *search, uint64_t addr)
+{
+	const struct vmat_region *region = vmat_map_at(search->atlas->map, addr);
+
+	return region && region->backing == VMAT_BACKING_ANON && region->prot & VMAT_PROT_WRITE;
+}
+
 /* Do the words make a heap_info at `base`? Then *arena is its arena and *size what of it has rights. */
 static bool is_heap(const struct search *search, const struct vmat_region *region, uint64_t base,
 		    const uint64_t *words, uint64_t *arena, uint64_t *size)
@@ -49,6 +57,9 @@ static bool is_heap(const struct search *search, const struct vmat_region *regio
 	if (offset < 4 * word_size || offset > 8 * word_size || offset % (2 * word_size))
 		return false;
 	if ((words[0] & ~mask) == base ? words[1] != 0 : words[1] == 0)
+		return false;
+	if (words[1] == base || (words[1] && !is_heap_memory(search, words[1])) ||
+	    !is_heap_memory(search, words[0]))
 		return false;
 	if (words[1] & mask || words[2] > words[3] || words[3] > search->heap_size)
 		return false;
@@ -79,7 +90,7 @@ static int claim_heap(struct search *search, uint64_t base, uint64_t arena, uint
 	    next->prot & (VMAT_PROT_READ | VMAT_PROT_WRITE | VMAT_PROT_EXEC))
 		return err;
 	part.start = base + size;
-	part.end = base + search->heap_size;
+	part.end = base + search->heap_size < next->end ? base + search->heap_size : next->end;
 	part.kind = VMAT_KIND_RESERVED;
 	part.why = "rest of the heap of an arena";
 	return vmat_atlas_claim(search->atlas, &part);

@@ -17,12 +17,13 @@
 struct vmat_claim {
 	struct vmat_part part;
 	size_t region;
+	size_t order; /* a stronger claim was made before */
 };
 
 struct vmat_atlas_priv {
 	struct vmat_strings strings;
 	struct vmat_arena arena;   /* parts */
-	struct vmat_claim *claims; /* ascending by start within a region once sorted */
+	struct vmat_claim *claims; /* by region and order once sorted */
 	size_t claims_count;
 	size_t claims_capacity;
 	struct vmat_target *target; /* while it is composed */
@@ -50,6 +51,9 @@ int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part);
  * one address where the kernel may have merged neighbours. `part` gives kind, owner, why and tid.
  */
 int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_part part);
+
+/* Makes owners and parts of the claims. 0 or -ENOMEM. */
+int vmat_atlas_settle(struct vmat_atlas *atlas);
 
 /* What the kernel and the files say: by name, backing and ELF headers. */
 int vmat_atlas_add_files(struct vmat_atlas *atlas);
