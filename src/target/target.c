@@ -223,6 +223,18 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 	return 0;
 }
 
+/* Is this the base name of the program? The kernel marks one whose file was removed. */
+static bool fits_exe(const char *exe, const char *name)
+{
+	const char *slash = strrchr(exe, '/');
+	const char *base = slash ? slash + 1 : exe;
+	size_t length = strlen(base);
+
+	if (length > 10 && strcmp(base + length - 10, " (deleted)") == 0)
+		length -= 10;
+	return length == strlen(name) && memcmp(base, name, length) == 0;
+}
+
 static bool fits_name(int root, pid_t pid, const char *name)
 {
 	struct vmat_buffer text = { 0 };
@@ -235,17 +247,15 @@ static bool fits_name(int root, pid_t pid, const char *name)
 	    !vmat_stat_parse(&stat, text.data, text.size) && stat.state != 'Z')
 		fits = strcmp(stat.comm, name) == 0;
 	snprintf(path, sizeof(path), "%d/exe", (int)pid);
-	if (!fits && !vmat_sys_readlink_at(root, path, &text)) {
-		const char *slash = strrchr(text.data, '/');
-		const char *base = slash ? slash + 1 : text.data;
-		size_t length = strlen(base);
-
-		if (length > 10 && strcmp(base + length - 10, " (deleted)") == 0)
-			length -= 10;
-		fits = length == strlen(name) && memcmp(base, name, length) == 0;
-	}
+	if (!fits && !vmat_sys_readlink_at(root, path, &text))
+		fits = fits_exe(text.data, name);
 	vmat_buffer_deinit(&text);
 	return fits;
+}
+
+static bool is_named(const struct vmat_process *process, const char *name)
+{
+	return strcmp(process->comm, name) == 0 || (process->exe && fits_exe(process->exe, name));
 }
 
 static int find_name(int root, bool is_live, const char *name, char *pid, size_t pid_size,
@@ -285,6 +295,7 @@ int vmat_target_open(struct vmat_target **ret, const char *spec,
 	const char *root_path = options ? options->root : NULL;
 	vmat_autoclose int root =
 		vmat_sys_open_at(AT_FDCWD, root_path ? root_path : "/proc", O_DIRECTORY);
+	vmat_cleanup(cleanup_target) struct vmat_target *target = NULL;
 	char pid[16] = "";
 	int code;
 
@@ -303,7 +314,15 @@ int vmat_target_open(struct vmat_target **ret, const char *spec,
 					      "'%.64s' is no target: give a pid, or @name", spec);
 		memcpy(pid, spec, digits);
 	}
-	return open_pid(ret, root, !root_path, pid, err);
+	code = open_pid(&target, root, !root_path, pid, err);
+	if (code)
+		return code;
+	/* Since the names were read the number may have passed on, or the process executed another. */
+	if (spec[0] == '@' && !is_named(&target->process, spec + 1))
+		return vmat_error_set(err, -ESRCH, "there is no process named %s any more",
+				      spec + 1);
+	*ret = vmat_take_ptr(&target);
+	return 0;
 }
 
 const struct vmat_process *vmat_target_process(const struct vmat_target *target)
