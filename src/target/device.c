@@ -58,7 +58,8 @@ bool vmat_mountinfo_find(const char *mountinfo, uint32_t dev_major, uint32_t dev
 /* FUSE and network file systems: who answers for them may be gone. */
 static bool type_may_hang(const char *type)
 {
-	static const char *const types[] = { "fuse", "nfs", "cifs", "smb", "ceph", "afs", "coda" };
+	static const char *const types[] = { "fuse", "virtiofs", "9p",  "nfs",  "cifs",
+					     "smb",  "ceph",     "afs", "coda", "lustre" };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		if (strncmp(type, types[i], strlen(types[i])) == 0)

@@ -142,7 +142,7 @@ static void check_own(void)
 static void test_own(void **state)
 {
 	(void)state;
-	in_children(check_own);
+	in_children_of_all(check_own);
 }
 
 int main(void)

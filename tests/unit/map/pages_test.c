@@ -220,7 +220,7 @@ static void test_pagesize(void **state)
 static void test_ended(void **state)
 {
 	(void)state;
-	in_children(check_ended);
+	in_children_of_all(check_ended);
 }
 
 int main(void)

@@ -104,11 +104,19 @@ static void test_recorded_devices(void **state)
 	check_device(target, 0, 29, VMAT_DEVICE_HUGETLB, 1 << 30);
 	check_device(target, 254, 1, VMAT_DEVICE_OTHER, 0);
 	check_device(target, 9, 9, VMAT_DEVICE_OTHER, 0);
+	assert_true(vmat_device_may_hang(target, "/x", 0, 40));
+	assert_true(vmat_device_may_hang(target, "/x", 0, 41));
+	assert_true(vmat_device_may_hang(target, "/x", 0, 42));
+	assert_true(vmat_device_may_hang(target, "/mnt/sshfs/x", 254, 1)); /* led through one */
+	assert_true(vmat_device_may_hang(target, "/mnt/9p", 254, 1));
+	assert_false(vmat_device_may_hang(target, "/mnt/9path", 254, 1));
+	assert_false(vmat_device_may_hang(target, "/usr/x", 254, 1));
+	assert_false(vmat_device_may_hang(target, "/usr/x", 9, 9));
 	vmat_target_close(target);
 	recording_deinit(&recording);
 }
 
-/* Without a list of mounts. */
+/* Without a list of mounts nothing says that a file system answers. */
 static void test_no_mountinfo(void **state)
 {
 	struct recording recording;
@@ -119,6 +127,7 @@ static void test_no_mountinfo(void **state)
 	recording_add_process(&recording);
 	target = recording_open(&recording);
 	check_device(target, 0, 25, VMAT_DEVICE_OTHER, 0);
+	assert_true(vmat_device_may_hang(target, "/x", 254, 1));
 	vmat_target_close(target);
 	recording_deinit(&recording);
 }

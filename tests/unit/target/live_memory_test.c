@@ -98,10 +98,7 @@ static long page_tables(pid_t pid)
 /* A gigabyte of holes with a page in each 32 MiB: read from end to end, and nothing has changed. */
 static void check_nothing_changes(void)
 {
-	enum {
-		SIZE = 1 << 30,
-		STEP = 32 << 20
-	};
+	enum { SIZE = 1 << 30, STEP = 32 << 20 };
 
 	char *memory = map_pages(SIZE / PAGE), *buffer = malloc(PAGE * 4);
 	struct vmat_target *target;

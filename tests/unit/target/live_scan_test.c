@@ -16,9 +16,7 @@ enum {
 	      VMAT_PAGE_HUGE | VMAT_PAGE_GUARD | VMAT_PAGE_EXCLUSIVE
 };
 
-enum {
-	PLAIN = ALL & ~(VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE)
-};
+enum { PLAIN = ALL & ~(VMAT_PAGE_FILE | VMAT_PAGE_EXCLUSIVE) };
 
 /* Scans all of it with an array of `count` runs; the flags of each page; how many runs there were. */
 static size_t scan(struct vmat_target *target, const char *memory, size_t pages, uint32_t want,
@@ -137,9 +135,7 @@ static size_t count_present(const uint32_t *flags, size_t pages)
 /* Dense memory beyond the limit of pages of one call, with a hole just at that limit. */
 static void check_dense(void)
 {
-	enum {
-		PAGES = 20000
-	};
+	enum { PAGES = 20000 };
 
 	static uint32_t flags[PAGES];
 	struct vmat_target *target = open_process(getpid());
@@ -160,9 +156,7 @@ static void check_dense(void)
 
 static void check_sparse(void)
 {
-	enum {
-		SIZE_GIB = 6
-	};
+	enum { SIZE_GIB = 6 };
 	struct vmat_target *target = open_process(getpid());
 	size_t pages = (size_t)SIZE_GIB << 18;
 	char *memory = map_pages(pages);
@@ -229,10 +223,7 @@ static void check_exclusive(void)
 /* Huge pages, where the kernel gives them: smaps says whether it did. */
 static void check_huge(void)
 {
-	enum {
-		HUGE = 2 << 20,
-		PAGES = HUGE / PAGE
-	};
+	enum { HUGE = 2 << 20, PAGES = HUGE / PAGE };
 
 	static uint32_t flags[PAGES];
 	struct vmat_target *target = open_process(getpid());
