@@ -30,6 +30,7 @@ struct reader {
 	struct vmat_region *region; /* the one that smaps' lines belong to */
 	struct vmat_smaps_layout layout;
 	uint64_t size; /* of all regions that statm counts */
+	bool is_torn;  /* regions overlapped, so the target changed meanwhile */
 	const char *last_name;
 	size_t last_name_size;
 };
@@ -228,15 +229,41 @@ static struct vmat_region *append_region(struct vmat_map *map)
 	return &map->regions[map->count++];
 }
 
+/*
+ * A line that begins below the end of the one before. In a record that is an error. The kernel goes on
+ * where the last line ended, and finds a region there that has meanwhile been merged with, or moved over,
+ * what it told already: what is new of it is kept. 1 when that is nothing.
+ */
+static int cut_overlap(struct reader *reader, struct vmat_maps_line *line)
+{
+	uint64_t end = reader->map->regions[reader->map->count - 1].end;
+
+	if (!vmat_source_is_live(reader->target))
+		return -EINVAL;
+	reader->is_torn = true;
+	if (line->end <= end) {
+		reader->region = NULL; /* the lines of smaps that follow belong to none */
+		return 1;
+	}
+	if (line->inode)
+		line->offset += end - line->start;
+	line->start = end;
+	return 0;
+}
+
 static int add_region(struct reader *reader, const struct vmat_maps_line *line, bool from_smaps)
 {
+	struct vmat_maps_line piece = *line;
 	struct vmat_map *map = reader->map;
 	struct vmat_region *region;
 	int err;
 
-	/* Ascending and without overlap: the kernel promises it, a record may not keep it. */
-	if (map->count && line->start < map->regions[map->count - 1].end)
-		return -EINVAL;
+	if (map->count && line->start < map->regions[map->count - 1].end) {
+		err = cut_overlap(reader, &piece);
+		if (err)
+			return err > 0 ? 0 : err;
+	}
+	line = &piece;
 	region = append_region(map);
 	if (!region)
 		return -ENOMEM;
@@ -352,7 +379,7 @@ static int read_once(struct vmat_map *map, struct vmat_target *target, bool from
 		return fd;
 	map->count = 0;
 	err = read_text(&reader, fd, from_smaps);
-	*size = reader.size;
+	*size = reader.is_torn ? VMAT_UNKNOWN(VMAT_CHANGED) : reader.size;
 	return err;
 }
 
