@@ -26,14 +26,17 @@ enum { PAGE = 4096 };
 #define IS_SANITIZED false
 #endif
 
+__attribute__((unused)) static void check_that(bool is_true, const char *file, int line,
+					       const char *text)
+{
+	if (is_true)
+		return;
+	fprintf(stderr, "%s:%d: %s\n", file, line, text);
+	_exit(1);
+}
+
 /* In a child an assertion of cmocka would go on with the tests of its parent: this one ends it. */
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			_exit(1);                                                       \
-		}                                                                       \
-	} while (0)
+#define CHECK(condition) check_that((condition), __FILE__, __LINE__, #condition)
 
 /* Runs `check` in a child with `list` added to VMAT_WITHOUT. */
 __attribute__((unused)) static void in_child(const char *list, void (*check)(void))

@@ -107,7 +107,7 @@ static void check_many_runs(void)
 	static const size_t counts[] = { 1, 2, 3, 511, 512, 513, 1024, 2000, 4096 };
 	struct vmat_target *target = open_process(getpid());
 	char *memory = map_pages(4096);
-	uint32_t known;
+	uint32_t known = 0;
 
 	for (size_t page = 0; page < 4000; page += 2)
 		memory[page * PAGE] = 1;
@@ -140,7 +140,7 @@ static void check_dense(void)
 	static uint32_t flags[PAGES];
 	struct vmat_target *target = open_process(getpid());
 	char *memory = map_pages(PAGES);
-	uint32_t known;
+	uint32_t known = 0;
 
 	for (size_t page = 0; page < PAGES; page++)
 		memory[page * PAGE] = 1;
@@ -160,7 +160,7 @@ static void check_sparse(void)
 	struct vmat_target *target = open_process(getpid());
 	size_t pages = (size_t)SIZE_GIB << 18;
 	char *memory = map_pages(pages);
-	uint32_t known;
+	uint32_t known = 0;
 
 	for (size_t gib = 0; gib < SIZE_GIB; gib++)
 		memory[(gib << 30) + 7 * PAGE * gib] = 1;
@@ -174,7 +174,7 @@ static void check_files(void)
 {
 	struct vmat_target *target = open_process(getpid());
 	int fd = memfd_create("live_scan_test", MFD_CLOEXEC);
-	uint32_t flags[8], known;
+	uint32_t flags[8] = { 0 }, known = 0;
 	volatile char *memory;
 
 	CHECK(fd >= 0 && ftruncate(fd, 8 * PAGE) == 0);
@@ -205,7 +205,7 @@ static void check_exclusive(void)
 {
 	char *memory = map_pages(4);
 	struct vmat_target *target = open_process(getpid());
-	uint32_t flags[4], known;
+	uint32_t flags[4] = { 0 }, known = 0;
 	pid_t child;
 
 	memset(memory, 1, 4 * PAGE);
@@ -228,7 +228,7 @@ static void check_huge(void)
 	static uint32_t flags[PAGES];
 	struct vmat_target *target = open_process(getpid());
 	char *memory = mmap(NULL, 4 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint32_t known;
+	uint32_t known = 0;
 
 	CHECK(memory != MAP_FAILED);
 	memory = (char *)(((uintptr_t)memory + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
@@ -254,7 +254,7 @@ static void check_arguments(void)
 	struct vmat_target *target = open_process(getpid());
 	uint64_t start = (uintptr_t)map_pages(2), at = start, entries[4];
 	struct vmat_page_run run;
-	uint32_t known;
+	uint32_t known = 0;
 	int got;
 
 	CHECK(vmat_source_scan(target, &at, start + PAGE, ALL, &run, 0, &known) == -EINVAL);
