@@ -87,7 +87,9 @@ static void check_forged_heaps(void)
 	struct vmat_target *target = open_process(getpid());
 	struct vmat_atlas *atlas;
 	char *heaps = map_heaps(words);
+	uint64_t arena = (uintptr_t)heaps + 48;
 
+	memcpy(heaps + 6 * HEAP_MAX, &arena, sizeof(arena));
 	atlas = read_atlas(target);
 	CHECK(kind_at(atlas, heaps) == VMAT_KIND_ARENA);
 	CHECK(kind_at(atlas, heaps + 2 * PAGE) == VMAT_KIND_RESERVED);

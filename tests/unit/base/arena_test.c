@@ -85,6 +85,20 @@ static void test_nul_within(void **state)
 	vmat_strings_deinit(&strings);
 }
 
+/* Each string is the beginning of one that is there already. */
+static void test_beginnings(void **state)
+{
+	struct vmat_strings strings = { 0 };
+	char text[2000];
+
+	(void)state;
+	memset(text, 'b', sizeof(text));
+	for (size_t size = sizeof(text); size > 0; size--)
+		assert_int_equal(strlen(vmat_strings_intern(&strings, text, size)), size);
+	assert_int_equal(strings.count, sizeof(text));
+	vmat_strings_deinit(&strings);
+}
+
 static void test_long_printf(void **state)
 {
 	struct vmat_strings strings = { 0 };
@@ -111,6 +125,7 @@ int main(void)
 		cmocka_unit_test(test_strings_and_printf),
 		cmocka_unit_test(test_equal_strings_are_one),
 		cmocka_unit_test(test_nul_within),
+		cmocka_unit_test(test_beginnings),
 		cmocka_unit_test(test_long_printf),
 	};
 

@@ -150,6 +150,9 @@ static void check_dense(void)
 	madvise(memory + 16383UL * PAGE, PAGE, MADV_DONTNEED);
 	CHECK(scan(target, memory, PAGES, ALL, 1, flags, &known) == 3);
 	CHECK(count_present(flags, PAGES) == PAGES - 2);
+	/* An array that is never full: only the limit of pages says where to go on. */
+	CHECK(scan(target, memory, PAGES, ALL, 64, flags, &known) == 3);
+	CHECK(count_present(flags, PAGES) == PAGES - 2);
 	CHECK(!flags[8192] && !flags[16383]);
 	vmat_target_close(target);
 }
