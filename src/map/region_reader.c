@@ -68,36 +68,57 @@ static bool starts_with(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* Is a file of just this name there, the one that is mapped? */
+static bool is_there(struct reader *reader, const struct vmat_maps_line *line, const char *name)
+{
+	vmat_autoclose int fd = -1;
+
+	if (name[0] != '/')
+		return false;
+	fd = vmat_source_open_file(reader->target, name, line->dev_major, line->dev_minor,
+				   line->inode);
+	return fd >= 0;
+}
+
+/* Puts a newline where \012 stands. Returns the new size. */
+static size_t unescape(char *name)
+{
+	char *to = name;
+
+	for (const char *from = name; *from; from++) {
+		if (strncmp(from, "\\012", 4) == 0) {
+			*to++ = '\n';
+			from += 3;
+		} else {
+			*to++ = *from;
+		}
+	}
+	*to = '\0';
+	return (size_t)(to - name);
+}
+
 /*
- * The name, unescaped and shared: the kernel writes a newline as \012 and nothing else. A name that ends in
- * " (deleted)" is that of a deleted file, unless a file with just that name and inode is there.
+ * The name, unescaped and shared. The kernel writes a newline as \012 and nothing else: not a backslash,
+ * and " (deleted)" behind the name of a deleted file as it may stand in a name itself. What it is, the
+ * file tells, if it is still there.
  */
 static const char *intern_name(struct reader *reader, const struct vmat_maps_line *line,
 			       bool *is_deleted)
 {
 	static const char mark[] = " (deleted)";
-	char name[4096 + 64];
-	size_t size = 0;
+	const size_t mark_size = sizeof(mark) - 1;
+	char name[4 * 4096 + 64]; /* a path of newlines alone */
+	size_t size = line->name_size < sizeof(name) ? line->name_size : sizeof(name) - 1;
+	bool has_mark;
 
-	*is_deleted = false;
-	for (size_t i = 0; i < line->name_size && size < sizeof(name) - 1; i++) {
-		if (line->name_size - i >= 4 && memcmp(line->name + i, "\\012", 4) == 0) {
-			name[size++] = '\n';
-			i += 3;
-		} else {
-			name[size++] = line->name[i];
-		}
-	}
+	memcpy(name, line->name, size);
 	name[size] = '\0';
-	if (size > sizeof(mark) && name[0] == '/' &&
-	    memcmp(name + size - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0) {
-		vmat_autoclose int fd = vmat_source_open_file(reader->target, name, line->dev_major,
-							      line->dev_minor, line->inode);
-
-		*is_deleted = fd < 0;
-		if (*is_deleted)
-			size -= sizeof(mark) - 1;
-	}
+	has_mark = name[0] == '/' && size > mark_size + 1 && !strcmp(name + size - mark_size, mark);
+	if (strstr(name, "\\012") && !is_there(reader, line, name))
+		size = unescape(name);
+	*is_deleted = has_mark && !is_there(reader, line, name);
+	if (*is_deleted)
+		size -= mark_size;
 	return vmat_strings_intern(&reader->map->priv->names, name, size);
 }
 
