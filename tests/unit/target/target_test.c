@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <vmatlas/feature.h>
+
 #include "recording.h"
 #include "target/target_source.h"
 
@@ -97,7 +99,7 @@ static void test_no_descriptors_left(void **state)
 	snprintf(spec, sizeof(spec), "%d", (int)getpid());
 	check_open(spec, NULL, 0, ""); /* probes what it needs to know once */
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-	for (int more = 0; more < 4; more++) {
+	for (int more = 0; more < 3 + vmat_feature_has(VMAT_FEATURE_PIDFD); more++) {
 		struct vmat_target *target = NULL;
 		struct vmat_error err = { 0 };
 		int got;
