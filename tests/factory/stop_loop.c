@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stop_loop: stops a process again and again, by src/target/stop.h, and says how it went.
+ *
+ * usage: stop_loop PID key=value...
+ *   rounds=N     how often; 0 for ever (1)
+ *   stand_us=N   how long the target stands in each, at random up to that (0)
+ *   pause_us=N   how long it runs between two, at random up to that (100)
+ *   max_ms=N     the limit of the stop (250)
+ *   until_over   stands until vmat_stop_is_over says so, instead of stand_us
+ *   hang         never ends the stop
+ *   registers    prints the registers of the threads of the last stop
+ * Prints a line of JSON at the end; "begun" on a line of its own at the first stop.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "target/stop.h"
+
+struct wanted {
+	long rounds, stand_us, pause_us, max_ms, until_over, hang, registers;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static void pause_us(long us)
+{
+	struct timespec time = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+
+	if (us > 0)
+		nanosleep(&time, NULL);
+}
+
+static long at_most(long us)
+{
+	return us > 0 ? rand() % (us + 1) : 0;
+}
+
+static struct wanted read_words(int argc, char **argv)
+{
+	struct wanted wanted = { .rounds = 1, .pause_us = 100, .max_ms = 250 };
+
+	struct {
+		const char *name;
+		long *value;
+	} names[] = {
+		{ "rounds", &wanted.rounds },         { "stand_us", &wanted.stand_us },
+		{ "pause_us", &wanted.pause_us },     { "max_ms", &wanted.max_ms },
+		{ "until_over", &wanted.until_over }, { "hang", &wanted.hang },
+		{ "registers", &wanted.registers },
+	};
+
+	for (int a = 2; a < argc; a++) {
+		size_t length = strcspn(argv[a], "=");
+
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+			if (strlen(names[i].name) == length &&
+			    strncmp(argv[a], names[i].name, length) == 0)
+				*names[i].value = argv[a][length]
+							  ? strtol(argv[a] + length + 1, NULL, 10)
+							  : 1;
+		}
+	}
+	return wanted;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print_registers(const struct vmat_stop *stop)
+{
+	size_t count;
+	const struct vmat_stopped_thread *threads = vmat_stop_threads(stop, &count);
+
+	printf(", \"registers\": {");
+	for (size_t i = 0; i < count; i++) {
+		const struct vmat_registers *r = &threads[i].registers;
+
+		printf("%s\"%d\": {\"sp\": %llu, \"ip\": %llu, \"tp\": %llu, \"word\": %u, "
+		       "\"extended\": %zu, \"in_syscall\": %d, \"general\": [",
+		       i ? ", " : "", (int)threads[i].tid, (unsigned long long)r->sp,
+		       (unsigned long long)r->ip, (unsigned long long)r->thread_pointer,
+		       r->word_size, r->extended_size, threads[i].was_in_syscall);
+		for (size_t g = 0; g < r->general_count; g++)
+			printf("%s%llu", g ? ", " : "", (unsigned long long)r->general[g]);
+		printf("]}");
+	}
+	printf("}");
+}
+
+int main(int argc, char **argv)
+{
+	struct wanted wanted = read_words(argc, argv);
+	struct vmat_stop_options options = { sizeof(options), (uint64_t)wanted.max_ms * 1000000 };
+	struct vmat_target *target;
+	struct vmat_error err = { 0 };
+	long ok = 0, failed = 0, wrong_time = 0;
+	size_t threads = 0, kept = 0, room = wanted.rounds > 0 ? (size_t)wanted.rounds : 1;
+	uint64_t *times = calloc(room, sizeof(*times));
+	bool has_begun = false;
+	int code = 0;
+
+	srand((unsigned)getpid());
+	if (argc < 2 || !times || vmat_target_open(&target, argv[1], NULL, &err)) {
+		printf("{\"error\": \"%s\"}\n", err.text);
+		return 1;
+	}
+	printf("{\"pid\": %d", (int)getpid());
+	for (long round = 0; wanted.rounds == 0 || round < wanted.rounds; round++) {
+		uint64_t before_ns = now_ns(), stopped_ns = 0, inside_ns, outside_ns;
+		struct vmat_stop *stop = NULL;
+		int result = vmat_stop_begin(&stop, target, &options, &err);
+
+		inside_ns = now_ns();
+		if (!result && !has_begun) {
+			has_begun = true;
+			printf(", \"begun\": true\n");
+			fflush(stdout);
+		}
+		if (!result) {
+			vmat_stop_threads(stop, &threads);
+			while (wanted.hang)
+				pause_us(1000000);
+			while (wanted.until_over && !vmat_stop_is_over(stop))
+				pause_us(1000);
+			pause_us(at_most(wanted.stand_us));
+			if (wanted.registers && round + 1 == wanted.rounds)
+				print_registers(stop);
+			inside_ns = now_ns() - inside_ns;
+			result = vmat_stop_end(stop, &stopped_ns);
+			outside_ns = now_ns() - before_ns;
+			/* By our own clock: after a limit it ended before we did. */
+			if (stopped_ns > outside_ns || (!result && stopped_ns < inside_ns))
+				wrong_time++;
+			if (kept < room)
+				times[kept++] = stopped_ns;
+		}
+		if (result) {
+			failed++;
+			code = result;
+		} else {
+			ok++;
+		}
+		pause_us(at_most(wanted.pause_us));
+	}
+	qsort(times, kept, sizeof(*times), compare);
+	for (char *c = err.text; *c; c++) {
+		if (*c == '"' || *c == '\n')
+			*c = ' ';
+	}
+	printf(", \"ok\": %ld, \"failed\": %ld, \"wrong_time\": %ld, \"code\": %d, \"text\": \"%s\", "
+	       "\"threads\": %zu, \"median_ns\": %llu, \"max_ns\": %llu}\n",
+	       ok, failed, wrong_time, code, err.text, threads,
+	       (unsigned long long)(kept ? times[kept / 2] : 0),
+	       (unsigned long long)(kept ? times[kept - 1] : 0));
+	vmat_target_close(target);
+	free(times);
+	return 0;
+}
