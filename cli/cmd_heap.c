@@ -8,7 +8,7 @@
 
 #include <vmatlas/heap.h>
 
-#include "number.h"
+#include "option.h"
 #include "report.h"
 #include "subject.h"
 
@@ -204,16 +204,11 @@ static int heap_run(const struct cli_args *args)
 					     .is_running_allowed = args->no_stop };
 	struct cli_output output;
 	struct cli_subject subject;
-	uint64_t most_ms;
 	int code = cli_output_init(&output, args,
 				   args->chunks ? &vmat_list_chunks : &vmat_list_arenas);
 
-	if (!code && args->max_stop) {
-		if (!cli_parse_size(args->max_stop, &most_ms) || most_ms < 1 || most_ms > 3600000)
-			return cli_usage_error("--max-stop '%.64s' is no time in milliseconds",
-					       args->max_stop);
-		options.max_stop_ns = most_ms * 1000000;
-	}
+	if (!code)
+		code = cli_parse_max_stop(args, &options.max_stop_ns);
 	if (!code)
 		code = cli_subject_open(&subject, args);
 	if (code)

@@ -25,7 +25,7 @@ struct cli_args {
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
 
 	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop;
-	const char *where, *max_stop;
+	const char *where, *max_stop, *fail_over;
 };
 
 /* What an option's value is: for the completions. */
@@ -67,7 +67,7 @@ struct cli_command {
 	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
-#define CLI_COMMANDS_COUNT 8
+#define CLI_COMMANDS_COUNT 9
 extern const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT];
 
 /* NULL when there is none of that name. */
@@ -82,7 +82,7 @@ void cli_command_options(const struct cli_command *command,
 extern const struct cli_option cli_common_options[];
 
 extern const struct cli_command cli_map_command, cli_stacks_command, cli_pages_command,
-	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_doctor_command,
-	cli_help_command;
+	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_leaks_command,
+	cli_doctor_command, cli_help_command;
 
 #endif

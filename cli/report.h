@@ -9,6 +9,7 @@
 
 enum cli_exit {
 	CLI_OK = 0,
+	CLI_JUDGED_BAD = 1, /* leaks: there are some */
 	CLI_USAGE = 2,
 	CLI_GONE = 3, /* no such process, or no longer */
 	CLI_NOT_PERMITTED = 4,

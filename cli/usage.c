@@ -115,8 +115,9 @@ void cli_usage_program(FILE *file)
 		 18);
 	fputs("\nExit status:\n"
 	      "  0 fine (an answer that is partial says so)    4 not permitted\n"
-	      "  2 wrong usage                                 5 this kernel cannot do it\n"
-	      "  3 the target is not there, or no longer       6 bad input file\n"
+	      "  1 judged bad: leaks found some                5 this kernel cannot do it\n"
+	      "  2 wrong usage                                 6 bad input file\n"
+	      "  3 the target is not there, or no longer\n"
 	      "  70 internal error, or the output could not be written\n"
 	      "\nMore: vmatlas help COMMAND, man vmatlas\n",
 	      file);

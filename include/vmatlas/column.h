@@ -19,6 +19,7 @@
 #include <vmatlas/base.h>
 #include <vmatlas/heap.h>
 #include <vmatlas/page.h>
+#include <vmatlas/reach.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -268,6 +269,9 @@ struct vmat_chunks_view {
 	const struct vmat_chunk *chunks;
 };
 extern const struct vmat_list vmat_list_chunks; /* struct vmat_chunks_view */
+
+extern const struct vmat_list vmat_list_leaks;       /* struct vmat_leaks */
+extern const struct vmat_list vmat_list_leak_totals; /* struct vmat_leaks: one row */
 
 #ifdef __cplusplus
 }

@@ -49,12 +49,11 @@ struct vmat_stack {
 	/* begin of the next stack (by address) minus this end; unknown for the last, and for one that
 	   lies inside another or holds one */
 	uint64_t gap;
-	uint64_t gap_holes; /* bytes of the gap that are not mapped */
-	const char *
-		gap_what; /* what lies in the gap, for people: "libc.so.6 +3, 2.1M" or "" */
-	uint64_t sp;      /* stack pointer, when the thread is blocked */
-	uint64_t used;    /* end - sp */
-	uint64_t resident; /* present pages between begin + guard and end */
+	uint64_t gap_holes;   /* bytes of the gap that are not mapped */
+	const char *gap_what; /* what lies in the gap, for people: "libc.so.6 +3, 2.1M" or "" */
+	uint64_t sp;          /* stack pointer, when the thread is blocked */
+	uint64_t used;        /* end - sp */
+	uint64_t resident;    /* present pages between begin + guard and end */
 	/* end - lowest page in use, present or swapped: the deepest it has ever been, in pages */
 	uint64_t high_water;
 	uint64_t thread_addr; /* struct pthread (the thread's own descriptor) */

@@ -14,12 +14,10 @@
 
 #include "atlas/atlas_priv.h"
 #include "base/cleanup.h"
+#include "heap/malloc_layout.h"
 
 enum {
-	PAGE_SIZE = 4096,
 	WORDS = 4,
-	CHUNK_MMAPPED = 2,
-	CHUNK_FLAGS = 7,
 	STEPS_PER_REGION = 65536, /* blocks that were merged into one region */
 	HEAPS_PER_REGION = 4096,  /* aligned addresses that are looked at within one region */
 };
@@ -46,29 +44,15 @@ static bool is_heap_memory(const struct search *search, uint64_t addr)
 	return region && region->backing == VMAT_BACKING_ANON && region->prot & VMAT_PROT_WRITE;
 }
 
-/* Do the words make a heap_info at `base`? Then *arena is its arena and *size what of it has rights. */
+/* Do the words make a heap_info at `base`, and lead to memory that can hold what they say? */
 static bool is_heap(const struct search *search, const struct vmat_region *region, uint64_t base,
 		    const uint64_t *words, uint64_t *arena, uint64_t *size)
 {
-	uint64_t mask = search->heap_size - 1, offset = words[0] & mask;
-	unsigned word_size = search->atlas->priv->word_size;
-
-	/* The arena lies right behind the heap_info of its first heap. */
-	if (offset < 4 * word_size || offset > 8 * word_size || offset % (2 * word_size))
+	if (!vmat_malloc_is_heap(words, search->atlas->priv->word_size, search->heap_size, base,
+				 region->end, arena, size))
 		return false;
-	if ((words[0] & ~mask) == base ? words[1] != 0 : words[1] == 0)
-		return false;
-	if (words[1] == base || (words[1] && !is_heap_memory(search, words[1])) ||
-	    !is_heap_memory(search, words[0]))
-		return false;
-	if (words[1] & mask || words[2] > words[3] || words[3] > search->heap_size)
-		return false;
-	if (words[2] == 0 || words[2] % PAGE_SIZE || words[3] % PAGE_SIZE ||
-	    base + words[3] > region->end)
-		return false;
-	*arena = words[0];
-	*size = words[3];
-	return true;
+	return words[1] != base && (!words[1] || is_heap_memory(search, words[1])) &&
+	       is_heap_memory(search, words[0]);
 }
 
 /* The part of a heap that has no rights yet is a region of its own, right behind. */
@@ -116,30 +100,6 @@ static int find_heaps(struct search *search, size_t i)
 	return 0;
 }
 
-/*
- * The size of the block whose header the words are, 0 if they are none. On 32 bit a header is half
- * as large as malloc's alignment, and stands behind as much padding, which its prev_size tells
- * (malloc/malloc.c, sysmalloc_mmap).
- */
-static uint64_t block_size(const uint64_t *words, unsigned word_size, uint64_t room)
-{
-	uint64_t padding = 0, size;
-
-	if (word_size == 4 && !words[0] && !words[1] && words[2] == 2 * word_size) {
-		padding = words[2];
-		words += 2;
-	}
-	size = (words[1] & ~(uint64_t)CHUNK_FLAGS) + padding;
-	if ((words[1] & CHUNK_FLAGS) != CHUNK_MMAPPED)
-		return 0;
-	if (size % PAGE_SIZE) /* glibc 2.43 leaves the header out of the size */
-		size += 2 * (uint64_t)word_size;
-	if (!size || size % PAGE_SIZE || size > room)
-		return 0;
-	/* prev_size: 0, or the offset of an aligned block; the kernel gave this memory zeroed. */
-	return words[0] < size ? size : 0;
-}
-
 static int claim_block(struct vmat_atlas *atlas, uint64_t start, uint64_t size)
 {
 	return vmat_atlas_claim(atlas, &(struct vmat_part){
@@ -161,7 +121,7 @@ static int find_blocks(struct vmat_atlas *atlas, uint64_t addr, uint64_t end)
 
 		if (!vmat_atlas_read_words(atlas, addr, words, WORDS))
 			return 0;
-		size = block_size(words, atlas->priv->word_size, end - addr);
+		size = vmat_malloc_mapped_size(words, atlas->priv->word_size, end - addr);
 		if (!size)
 			return 0;
 		err = claim_block(atlas, addr, size);
@@ -219,7 +179,8 @@ static int read_heads(struct vmat_atlas *atlas, struct heads *heads)
 static int search_head(struct search *search, size_t i, const uint64_t *words)
 {
 	const struct vmat_region *region = &search->atlas->map->regions[i];
-	uint64_t size = block_size(words, search->atlas->priv->word_size, vmat_region_size(region));
+	uint64_t size = vmat_malloc_mapped_size(words, search->atlas->priv->word_size,
+						vmat_region_size(region));
 	int err;
 
 	if (!size)
@@ -259,7 +220,7 @@ int vmat_atlas_add_malloc(struct vmat_atlas *atlas)
 {
 	struct search search = {
 		.atlas = atlas,
-		.heap_size = atlas->priv->word_size == 4 ? 1ULL << 20 : 64ULL << 20,
+		.heap_size = vmat_malloc_heap_max(atlas->priv->word_size),
 	};
 	vmat_cleanup(heads_deinit) struct heads heads = { 0 };
 	int err = read_heads(atlas, &heads);

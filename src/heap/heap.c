@@ -12,7 +12,9 @@
 #include "base/cleanup.h"
 #include "heap/heap_priv.h"
 
-enum { SEGMENTS_MAX = 1 << 20, TCACHES_MAX = 1 << 20, ARENAS_MAX = 65536 };
+#define DEFAULT_STOP_NS 2000000000ULL
+
+enum { TRIES = 4, SEGMENTS_MAX = 1 << 20, TCACHES_MAX = 1 << 20, ARENAS_MAX = 65536 };
 
 const char *vmat_chunk_state_name(enum vmat_chunk_state state)
 {
@@ -89,6 +91,7 @@ struct vmat_heap *vmat_heap_free(struct vmat_heap *heap)
 		unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
 		unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
 		vmat_heap_memory_deinit(&priv->memory);
+		vmat_map_free(priv->map);
 	}
 	free(priv);
 	free(heap);
@@ -105,8 +108,8 @@ static void refuse(struct vmat_heap *heap, const char *why)
 	snprintf(heap->why_not, sizeof(heap->why_not), "%s", why);
 }
 
-/* Everything that is done while the target stands. */
-static int walk(struct vmat_heap *heap)
+/* The walk over the map that is there. */
+static int walk_map(struct vmat_heap *heap)
 {
 	int err;
 
@@ -127,6 +130,22 @@ static int walk(struct vmat_heap *heap)
 	return 0;
 }
 
+/*
+ * Everything that is done while the target stands. The map is read again: what was read before may
+ * have grown. Our own memory may be allocated meanwhile, since nothing of ours waits for the target.
+ */
+static int walk(struct vmat_heap *heap)
+{
+	static const struct vmat_map_options options = { .size = sizeof(options) };
+	struct vmat_heap_priv *priv = heap->priv;
+	int err;
+
+	vmat_map_free(priv->map);
+	priv->map = NULL;
+	err = vmat_map_read(&priv->map, priv->memory.target, &options, NULL);
+	return err ? err : walk_map(heap);
+}
+
 static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 {
 	switch (code) {
@@ -144,43 +163,133 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 	}
 }
 
-int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
-		   const struct vmat_heap_options *options, struct vmat_error *err)
+/* One stop, one walk, and what is to be done with it while the target stands. */
+static int walk_once(struct vmat_heap *heap, const struct vmat_stop_options *stop_options,
+		     bool is_running_allowed, bool is_last, vmat_heap_standing_fn *while_standing,
+		     void *context, struct vmat_error *err)
+{
+	struct vmat_target *target = heap->priv->memory.target;
+	struct vmat_stop *stop = NULL;
+	uint64_t stopped_ns = 0;
+	int code = 0, ended;
+
+	if (!is_running_allowed)
+		code = vmat_stop_begin(&stop, target, stop_options, err);
+	if (code)
+		return code;
+	code = walk(heap);
+	if (!code && heap->is_walked && while_standing && (is_last || !heap->findings_total))
+		code = while_standing(heap, stop, context);
+	ended = stop ? vmat_stop_end(stop, &stopped_ns) : 0;
+	heap->stopped_ns += stopped_ns;
+	heap->is_approximate = !stop;
+	if (ended)
+		return vmat_error_set(
+			err, ended,
+			"the heap could not be read within %llu ms, and the process was let "
+			"go.\n  Give more time with --max-stop MS",
+			(unsigned long long)(stop_options->max_stop_ns / 1000000));
+	return code ? explain(target, code, err) : 0;
+}
+
+/*
+ * A thread that is stopped in the middle of malloc leaves lists that do not fit for that moment. What is really
+ * broken is still so a moment later: only that is told.
+ */
+static int walk_standing(struct vmat_heap *heap, const struct vmat_heap_options *options,
+			 vmat_heap_standing_fn *while_standing, void *context,
+			 struct vmat_error *err)
+{
+	const struct vmat_stop_options stop_options = {
+		.size = sizeof(stop_options),
+		.max_stop_ns = options->max_stop_ns ? options->max_stop_ns : DEFAULT_STOP_NS,
+	};
+
+	for (int try = 1; try <= TRIES; try++) {
+		int code = walk_once(heap, &stop_options, options->is_running_allowed, try == TRIES,
+				     while_standing, context, err);
+
+		if (code || !heap->is_walked || !heap->findings_total)
+			return code;
+	}
+	return 0;
+}
+
+/* Only glibc's malloc is walked, or what nobody has a name for and may be glibc's. */
+static bool is_walkable(struct vmat_heap *heap)
+{
+	if (vmat_target_process(heap->priv->memory.target)->word_size == 4) {
+		refuse(heap, "heaps of 32-bit programs are not walked yet");
+		return false;
+	}
+	if (heap->allocator[0] && strcmp(heap->allocator, "glibc malloc") != 0) {
+		refuse(heap, "this allocator is known by name only: its heap is not walked");
+		return false;
+	}
+	return true;
+}
+
+static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_map *map)
 {
 	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = calloc(1, sizeof(*heap));
-	int code;
 
 	if (heap)
 		heap->priv = calloc(1, sizeof(*heap->priv));
 	if (!heap || !heap->priv || vmat_heap_memory_init(&heap->priv->memory, target) ||
 	    reserve_all(heap, map))
-		return vmat_error_set(err, -ENOMEM, "out of memory");
-	heap->priv->map = map;
+		return NULL;
 	heap->priv->heap_max = vmat_malloc_heap_max(8);
 	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->allocator = heap->allocator_why = "";
+	return vmat_take_ptr(&heap);
+}
+
+struct vmat_heap *vmat_heap_walk_memory(struct vmat_target *target, struct vmat_map *map)
+{
+	struct vmat_heap *heap = new_heap(target, map);
+
+	if (!heap)
+		return NULL;
+	heap->priv->map = map;
+	if (!walk_map(heap) && heap->is_walked)
+		vmat_heap_sum(heap);
+	heap->priv->map = NULL;
+	return heap;
+}
+
+int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
+			    const struct vmat_map *map, const struct vmat_heap_options *options,
+			    vmat_heap_standing_fn *while_standing, void *context,
+			    struct vmat_error *err)
+{
+	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = new_heap(target, map);
+	int code;
+
+	if (!heap)
+		return vmat_error_set(err, -ENOMEM, "out of memory");
 	vmat_heap_find_allocator(heap, map);
-	if (vmat_target_process(target)->word_size == 4) {
-		refuse(heap, "heaps of 32-bit programs are not walked yet");
-	} else if (heap->allocator[0] && strcmp(heap->allocator, "glibc malloc") != 0) {
-		refuse(heap, "this allocator is known by name only: its heap is not walked");
-	} else {
-		(void)options;
-		heap->is_approximate = true;
-		code = walk(heap);
+	if (is_walkable(heap)) {
+		code = walk_standing(heap, options, while_standing, context, err);
 		if (code)
-			return explain(target, code, err);
-		if (heap->is_walked && !heap->allocator[0]) {
+			return code;
+	}
+	if (heap->is_walked) {
+		if (!heap->allocator[0]) {
 			heap->allocator = "glibc malloc";
 			heap->allocator_why = "its main arena was found in the program's own data";
 		}
-		code = heap->is_walked ? vmat_heap_sum(heap) : 0;
-		if (code)
-			return explain(target, code, err);
+		vmat_heap_sum(heap);
 	}
 	*ret = vmat_take_ptr(&heap);
 	return 0;
+}
+
+int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
+		   const struct vmat_heap_options *options, struct vmat_error *err)
+{
+	return vmat_heap_read_standing(ret, target, map, options, NULL, NULL, err);
 }
 
 void vmat_heap_each(const struct vmat_heap *heap,

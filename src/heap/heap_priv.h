@@ -12,6 +12,7 @@
 #include <vmatlas/heap.h>
 
 #include "heap/malloc_layout.h"
+#include "target/stop.h"
 #include "target/target_source.h"
 
 struct vmat_heap_segment {
@@ -24,6 +25,8 @@ struct vmat_heap_segment {
 	uint64_t *state_low;
 	uint64_t *state_high;
 };
+
+#define VMAT_HEAP_STEPS (256ULL << 20)
 
 enum { VMAT_HEAP_WINDOW = 1 << 20, VMAT_HEAP_CACHE = 64, VMAT_HEAP_PAGE = 4096 };
 
@@ -39,7 +42,7 @@ struct vmat_heap_memory {
 
 struct vmat_heap_priv {
 	struct vmat_heap_memory memory;
-	const struct vmat_map *map;
+	struct vmat_map *map; /* as it was while the target stood */
 	const struct vmat_malloc_layout *layout;
 	uint64_t main_arena;
 	uint64_t heap_max; /* size and alignment of the heaps of thread arenas */
@@ -50,11 +53,27 @@ struct vmat_heap_priv {
 	struct vmat_heap_segment *segments; /* ascending once sorted */
 	size_t segments_count, segments_max;
 	uint64_t *bits; /* what segments take their bits from */
-	size_t bits_used, bits_max;
+	size_t bits_used, bits_dirty, bits_max;
 	uint64_t *tcaches; /* chunks that may hold a tcache */
 	size_t tcaches_count, tcaches_max;
 	size_t arenas_max;
+	uint64_t steps; /* links that may still be followed: a broken heap must not keep us */
 };
+
+/*
+ * vmat_heap_read, and `while_standing` is called after the walk, while the target still stands (`stop` is NULL
+ * when it does not). What it returns, if negative, ends the reading. It is not called for a heap that is not
+ * walked.
+ */
+typedef int vmat_heap_standing_fn(struct vmat_heap *heap, const struct vmat_stop *stop,
+				  void *context);
+int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
+			    const struct vmat_map *map, const struct vmat_heap_options *options,
+			    vmat_heap_standing_fn *while_standing, void *context,
+			    struct vmat_error *err);
+
+/* A walk over any target with this map, which stays the caller's: for tests. NULL when there is no memory. */
+struct vmat_heap *vmat_heap_walk_memory(struct vmat_target *target, struct vmat_map *map);
 
 /* heap_memory.c */
 int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *target);
@@ -89,8 +108,8 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap);
 /* allocator.c: whose malloc it is, by the files that are mapped. */
 void vmat_heap_find_allocator(struct vmat_heap *heap, const struct vmat_map *map);
 
-/* heap_sums.c: sums, histogram, pinned ranges, what a trim would give back. 0 or -ENOMEM. */
-int vmat_heap_sum(struct vmat_heap *heap);
+/* heap_sums.c: sums, histogram, pinned ranges, what a trim would give back. */
+void vmat_heap_sum(struct vmat_heap *heap);
 
 void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
 	VMAT_PRINTF(3, 4);

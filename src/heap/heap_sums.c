@@ -141,7 +141,7 @@ static void sum_segment(struct vmat_heap *heap, const struct vmat_heap_segment *
 	}
 }
 
-int vmat_heap_sum(struct vmat_heap *heap)
+void vmat_heap_sum(struct vmat_heap *heap)
 {
 	for (size_t i = 0; i < heap->priv->segments_count; i++) {
 		const struct vmat_heap_segment *segment = &heap->priv->segments[i];
@@ -160,5 +160,4 @@ int vmat_heap_sum(struct vmat_heap *heap)
 		}
 	}
 	finish_buckets(heap);
-	return 0;
 }

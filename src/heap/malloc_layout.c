@@ -52,10 +52,16 @@ bool vmat_malloc_is_heap(const uint64_t words[4], unsigned word_size, uint64_t h
 	return true;
 }
 
-uint64_t vmat_malloc_mapped_size(const uint64_t words[2], unsigned word_size, uint64_t room)
+uint64_t vmat_malloc_mapped_size(const uint64_t *words, unsigned word_size, uint64_t room)
 {
-	uint64_t size = words[1] & ~(uint64_t)VMAT_CHUNK_FLAGS;
+	uint64_t padding = 0, size;
 
+	/* A header of 32 bit is half as large as malloc's alignment and stands behind as much padding. */
+	if (word_size == 4 && !words[0] && !words[1] && words[2] == 2 * word_size) {
+		padding = words[2];
+		words += 2;
+	}
+	size = (words[1] & ~(uint64_t)VMAT_CHUNK_FLAGS) + padding;
 	if ((words[1] & VMAT_CHUNK_FLAGS) != VMAT_CHUNK_IS_MMAPPED)
 		return 0;
 	if (size % PAGE_SIZE) /* glibc 2.43 leaves the header out of the size */

@@ -58,8 +58,11 @@ const struct vmat_tcache_layout *vmat_tcache_layout_of(uint64_t chunk_size);
 bool vmat_malloc_is_heap(const uint64_t words[4], unsigned word_size, uint64_t heap_max,
 			 uint64_t base, uint64_t end, uint64_t *arena, uint64_t *size);
 
-/* The bytes of the mapping of a chunk with these {prev_size, size}, 0 if they are none. Pure. */
-uint64_t vmat_malloc_mapped_size(const uint64_t words[2], unsigned word_size, uint64_t room);
+/*
+ * The bytes of the mapping of a block whose first words these are: {prev_size, size}, of 32 bit four words, since
+ * padding may stand before. 0 if they are no such header. Pure.
+ */
+uint64_t vmat_malloc_mapped_size(const uint64_t *words, unsigned word_size, uint64_t room);
 
 /* HEAP_MAX_SIZE without huge page tuning. */
 static inline uint64_t vmat_malloc_heap_max(unsigned word_size)

@@ -11,7 +11,7 @@
 
 #include "heap/heap_priv.h"
 
-enum { ARENAS_MAX = 65536, MP_WORDS = 18 };
+enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 18 };
 
 /* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
 struct mp_layout {
@@ -64,11 +64,18 @@ static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
 	return true;
 }
 
+/* libc's data is some ten KiB; what is mapped with megabytes is not searched to its end. */
+static uint64_t data_end(const struct vmat_region *region)
+{
+	return vmat_region_size(region) > DATA_MAX ? region->start + DATA_MAX : region->end;
+}
+
 static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *region)
 {
 	struct vmat_heap_priv *priv = heap->priv;
+	uint64_t end = data_end(region);
 
-	for (uint64_t addr = region->start; addr < region->end; addr += 8) {
+	for (uint64_t addr = region->start; addr < end; addr += 8) {
 		for (size_t i = 0; i < vmat_malloc_layouts_count; i++) {
 			const struct vmat_malloc_layout *layout = &vmat_malloc_layouts[i];
 
@@ -112,7 +119,7 @@ static void find_mp(struct vmat_heap *heap, const struct vmat_region *region)
 		start = start ? start : priv->map->regions[i].start;
 		end = priv->map->regions[i].end;
 	}
-	for (uint64_t addr = region->start; addr < region->end; addr += 8) {
+	for (uint64_t addr = region->start; addr < data_end(region); addr += 8) {
 		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
 			continue;
 		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {

@@ -28,6 +28,8 @@ static bool follow(struct vmat_heap *heap, uint64_t place, uint64_t header, uint
 {
 	uint64_t raw, mangled;
 
+	if (!heap->priv->steps || !heap->priv->steps--)
+		return false;
 	if (!vmat_heap_word(&heap->priv->memory, place, &raw))
 		return false;
 	mangled = raw ^ place >> SAFE_LINK_SHIFT;
@@ -93,9 +95,10 @@ static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint
 
 	if (!vmat_heap_word(&heap->priv->memory, bin + 16, &chunk))
 		return;
-	for (uint64_t n = 0; chunk != bin; n++) {
+	for (uint64_t n = 0; chunk != bin && heap->priv->steps; n++) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
 
+		heap->priv->steps--;
 		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_FREE || n > most) {
 			vmat_heap_find_fault(heap, chunk,
 					     "a bin of arena 0x%llx leads to what is no free chunk",
@@ -123,13 +126,16 @@ static uint64_t tcache_count(const struct vmat_heap *heap, const struct vmat_tca
 		       : UINT64_MAX;
 }
 
-/* Follows one list of a tcache. True when it has just `count` chunks, all of `size` (0: of any). */
+/*
+ * Follows one list of a tcache. True when it has `count` chunks, all of `size` (0: of any), or one more or less: its
+ * thread may have been stopped between the list and the counter.
+ */
 static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t count, uint64_t size)
 {
 	uint64_t chunk = user ? user - VMAT_CHUNK_HEADER : 0;
 	uint64_t n;
 
-	for (n = 0; chunk && n <= count; n++) {
+	for (n = 0; chunk && n <= count + 1; n++) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
 
 		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_IN_USE)
@@ -139,7 +145,7 @@ static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t co
 		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, VMAT_CHUNK_HEADER, &chunk))
 			return false;
 	}
-	return n == count && !chunk;
+	return !chunk && n <= count + 1 && n + 1 >= count;
 }
 
 static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
@@ -175,8 +181,7 @@ static void try_tcache(struct vmat_heap *heap, uint64_t addr)
 		uint64_t count = tcache_count(heap, layout, words, i);
 		uint64_t list = words[layout->entries / 8 + i];
 
-		if ((list == 0) != (count == 0) ||
-		    !check_tcache_list(heap, list, count, i < 64 ? 16ULL * i + 32 : 0))
+		if (!check_tcache_list(heap, list, count, i < 64 ? 16ULL * i + 32 : 0))
 			return;
 	}
 	for (unsigned i = 0; i < layout->bins; i++)
@@ -201,6 +206,20 @@ static uint64_t count_free(const struct vmat_heap *heap, size_t arena)
 	return count;
 }
 
+/*
+ * May a chunk be on its way: free by its header, on no bin yet, or the other way round? That is so while a thread
+ * holds the arena's lock, the first member of malloc_state.
+ */
+static bool is_in_flight(struct vmat_heap *heap, const struct vmat_heap_arena *arena,
+			 uint64_t walked)
+{
+	uint64_t lock, difference = walked > arena->bin_chunks ? walked - arena->bin_chunks
+							       : arena->bin_chunks - walked;
+
+	return difference <= 2 && vmat_heap_word(&heap->priv->memory, arena->addr, &lock) &&
+	       (uint32_t)lock != 0;
+}
+
 void vmat_ptmalloc_lists(struct vmat_heap *heap)
 {
 	const struct vmat_malloc_layout *layout = heap->priv->layout;
@@ -212,14 +231,19 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap)
 
 		for (unsigned bin = 0; bin < VMAT_MALLOC_BINS; bin++)
 			walk_bin(heap, arena, arena->addr + layout->bins + 16ULL * bin - 16, most);
-		if (arena->is_complete && arena->bin_chunks != most)
+		if (arena->is_complete && arena->bin_chunks != most &&
+		    !is_in_flight(heap, arena, most))
 			vmat_heap_find_fault(heap, arena->addr,
 					     "%llu free chunks were walked, %llu are on the bins",
 					     (unsigned long long)most,
 					     (unsigned long long)arena->bin_chunks);
 	}
-	for (size_t i = 0; i < heap->priv->tcaches_count; i++)
+	for (size_t i = 0; i < heap->priv->tcaches_count && heap->priv->steps; i++)
 		try_tcache(heap, heap->priv->tcaches[i]);
 	for (size_t i = 0; i < heap->arenas_count; i++)
 		walk_fastbins(heap, &heap->arenas[i]);
+	if (!heap->priv->steps)
+		vmat_heap_find_fault(
+			heap, heap->priv->main_arena,
+			"the lists lead on and on: they were not followed to their ends");
 }

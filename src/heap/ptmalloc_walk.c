@@ -114,10 +114,14 @@ static struct vmat_heap_segment *new_segment(struct vmat_heap *heap, uint64_t st
 
 		if (priv->bits_max - priv->bits_used < 3 * words)
 			return NULL;
+		if (priv->bits_used < priv->bits_dirty) /* a walk before this one wrote here */
+			memset(priv->bits + priv->bits_used, 0, 3 * words * sizeof(*priv->bits));
 		segment->begins = priv->bits + priv->bits_used;
 		segment->state_low = segment->begins + words;
 		segment->state_high = segment->state_low + words;
 		priv->bits_used += 3 * words;
+		if (priv->bits_dirty < priv->bits_used)
+			priv->bits_dirty = priv->bits_used;
 	}
 	priv->segments_count++;
 	return segment;
@@ -262,18 +266,24 @@ static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 	return walk_segment(heap, segment, top, &arena->metadata);
 }
 
+/* Every heap costs bits; a ring of forged heaps ends when they are used up. */
+static bool has_room(const struct vmat_heap *heap)
+{
+	return heap->priv->segments_count < heap->priv->segments_max;
+}
+
 static void walk_thread_arena(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
 			      uint64_t top)
 {
 	uint64_t base = top & ~(heap->priv->heap_max - 1);
 	bool is_complete = true;
 
-	for (int n = 0; base && n < HEAPS_MAX; n++) {
+	for (int n = 0; base && n < HEAPS_MAX && has_room(heap); n++) {
 		uint64_t previous = 0;
 
 		if (!walk_heap(heap, arena, index, base, top, &previous))
 			is_complete = false;
-		if (previous == base)
+		if (previous >= base && previous - base < heap->priv->heap_max)
 			break;
 		base = previous;
 	}
@@ -403,7 +413,7 @@ static void walk_mapped(struct vmat_heap *heap, size_t arena_segments)
 		uint64_t addr = region->start, at = region->start;
 
 		if (region->backing != VMAT_BACKING_ANON || region->name[0] ||
-		    !(region->prot & VMAT_PROT_WRITE) || region->rss == 0)
+		    !(region->prot & VMAT_PROT_WRITE))
 			continue;
 		while (addr < region->end && !all_mapped_found(heap, arena_segments)) {
 			int count = vmat_source_scan(priv->memory.target, &addr, region->end,
@@ -425,6 +435,7 @@ int vmat_ptmalloc_walk(struct vmat_heap *heap)
 	int err;
 
 	priv->segments_count = priv->bits_used = priv->tcaches_count = 0;
+	priv->steps = VMAT_HEAP_STEPS;
 	heap->findings_count = heap->findings_total = 0;
 	err = walk_arenas(heap);
 	if (err)

@@ -35,7 +35,7 @@ static int explain_regions(struct vmat_target *target, int code, struct vmat_err
 	switch (code) {
 	case -EACCES:
 	case -EPERM:
-		return vmat_target_explain(target, "read the map of the process", code, err);
+		return vmat_target_explain(target, "read maps", code, err);
 	case -ESRCH:
 		return vmat_error_set(err, code, "process %d has ended", (int)process->pid);
 	case -ENOENT:

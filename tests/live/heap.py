@@ -139,6 +139,21 @@ def other_allocators():
     t.ok(doc and doc["allocator"] == "jemalloc" and not doc["walked"] and doc["why_not"], "redis: jemalloc is named, not walked")
 
 
+def busy(walks):
+    """A program that allocates flat out: it is stopped, so each walk is whole and without a finding."""
+    with subprocess.Popen([os.path.join(tap.BUILD, "tests/factory/heap_churn"), "4"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        process.stdout.readline()
+        docs = [heap(process.pid) for _ in range(walks)]
+        state = open(f"/proc/{process.pid}/status").read()
+        out, _ = process.communicate("", timeout=20)
+    bad = [d and d["findings"] for d in docs if not d or d["findings"] or not all(a["complete"] for a in d["arenas"] if a["kind"] != "mapped")]
+    t.is_(bad, [], f"{walks} walks of a program that allocates flat out in 4 threads")
+    t.ok("TracerPid:\t0" in state and int(out) > 10000, "it went on all the while")
+    stops = sorted(d["stopped_ns"] / 1e6 for d in docs if d)
+    t.diag(f"stopped for {stops[len(stops) // 2]:.1f} ms (median), {stops[-1]:.1f} ms (most)")
+
+
 truth("one thread", 1, 100000, 0)
 truth("one thread, mixed", 1, 60000, 1)
 truth("eight threads, mixed", 8, 30000, 1)
@@ -146,6 +161,7 @@ truth("low mmap threshold", 2, 20000, 1, {"GLIBC_TUNABLES": "glibc.malloc.mmap_t
 truth("no tcache", 2, 20000, 0, {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
 truth("at most 3 mapped blocks", 1, 20000, 1, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=3"})
 trim()
+busy(60)
 real_programs()
 other_allocators()
 t.done()

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lists leaks.leaks and leaks.totals.
+ */
+#include <vmatlas/reach.h>
+
+#include "export/list_field.h"
+
+#define EVERYWHERE (VMAT_SHOW_TABLE | VMAT_SHOW_WIDE | VMAT_SHOW_JSON)
+
+enum leak_column { ADDR, SIZE, INDIRECT_COUNT, INDIRECT_BYTES, TYPE, PREVIEW, SITE };
+
+static const struct vmat_column leak_columns[] = {
+	[ADDR] = { "BLOCK", "addr", VMAT_TYPE_ADDR, EVERYWHERE, 0, "what malloc returned",
+		   "the walk of the heap" },
+	[SIZE] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0, "bytes that can be used",
+		   "the walk of the heap" },
+	[INDIRECT_COUNT] = { "HELD", "indirect_count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
+			     "further leaked blocks that only this one leads to",
+			     "references between blocks" },
+	[INDIRECT_BYTES] = { "HELD_BYTES", "indirect_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			     "their bytes", "references between blocks" },
+	[TYPE] = { "TYPE", "type", VMAT_TYPE_STRING, EVERYWHERE, 0,
+		   "what the beginning of the 4096 largest looks like: text, pointers, zeroes, data, or "
+		   "an object whose first word points into a file's read-only data",
+		   "the first 64 bytes", .ample = 2 },
+	[PREVIEW] = { "PREVIEW", "preview", VMAT_TYPE_STRING, EVERYWHERE, 0,
+		      "the first bytes, those that cannot be printed as dots", "the first 39 bytes",
+		      .ample = 3 },
+	[SITE] = { "SITE", "site", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
+		   "where it was allocated: unknown without a tracer", "vmatlas" },
+};
+
+static void leak_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	const struct vmat_leak *leak = &((const struct vmat_leaks *)model)->leaks[row];
+
+	switch ((enum leak_column)column) {
+	case ADDR:
+		ret->number = leak->addr;
+		break;
+	case SIZE:
+		ret->number = leak->size;
+		break;
+	case INDIRECT_COUNT:
+		ret->number = leak->indirect_count;
+		break;
+	case INDIRECT_BYTES:
+		ret->number = leak->indirect_bytes;
+		break;
+	case TYPE:
+	case PREVIEW: /* only the largest are looked at */
+		ret->number = VMAT_UNKNOWN(VMAT_NOT_ASKED);
+		if (leak->type[0])
+			ret->text = column == TYPE ? leak->type : leak->preview;
+		break;
+	case SITE:
+		ret->number = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+		break;
+	}
+}
+
+const struct vmat_list vmat_list_leaks = {
+	.name = "leaks.leaks",
+	.key = "leaks",
+	.columns = leak_columns,
+	.columns_count = VMAT_COLUMNS_COUNT(leak_columns),
+	.cell = leak_cell,
+	.meaning = "a leaked block that nothing refers to; of a ring of blocks, one",
+};
+
+static const struct vmat_column total_columns[] = {
+	{ "DIRECT", "direct_count", VMAT_TYPE_COUNT, EVERYWHERE, 0, "blocks that nothing refers to",
+	  "leaks.leaks" },
+	{ "DIRECT_BYTES", "direct_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0, "their bytes",
+	  "leaks.leaks" },
+	{ "INDIRECT", "indirect_count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
+	  "blocks that only leaked blocks refer to", "leaks.leaks" },
+	{ "INDIRECT_BYTES", "indirect_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0, "their bytes",
+	  "leaks.leaks" },
+	{ "INTERIOR", "interior_count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
+	  "blocks reached only by addresses into them, perhaps stale: not counted as leaked",
+	  "references between blocks" },
+	{ "INTERIOR_BYTES", "interior_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0, "their bytes",
+	  "references between blocks" },
+	{ "BLOCKS", "blocks", VMAT_TYPE_COUNT, EVERYWHERE, 0, "all blocks in use",
+	  "the walk of the heap" },
+};
+
+static void total_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	static const uint16_t fields[] = {
+		offsetof(struct vmat_leaks, direct_count),
+		offsetof(struct vmat_leaks, direct_bytes),
+		offsetof(struct vmat_leaks, indirect_count),
+		offsetof(struct vmat_leaks, indirect_bytes),
+		offsetof(struct vmat_leaks, interior_count),
+		offsetof(struct vmat_leaks, interior_bytes),
+		offsetof(struct vmat_leaks, blocks),
+	};
+
+	(void)row;
+	ret->number = vmat_field(model, fields[column]);
+}
+
+const struct vmat_list vmat_list_leak_totals = {
+	.name = "leaks.totals",
+	.key = "totals",
+	.columns = total_columns,
+	.columns_count = VMAT_COLUMNS_COUNT(total_columns),
+	.cell = total_cell,
+	.meaning = "the sums over all leaks",
+};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reach_priv.h: a heap whose references are being collected, for the files of this folder.
+ *
+ * While the target stands, every word that may be an address of the heap is noted as the number of a granule
+ * of 16 bytes, counted over all segments: 4 bytes each, in the order of the chunks that hold them. When
+ * it runs again, granules become chunks, and chunks are marked.
+ */
+#ifndef VMAT_REACH_PRIV_H
+#define VMAT_REACH_PRIV_H
+
+#include <vmatlas/reach.h>
+
+#include "base/arena.h"
+#include "heap/heap_priv.h"
+
+#define VMAT_NO_CHUNK UINT32_MAX
+
+/* A growing array in reserved address space. */
+struct vmat_words {
+	uint32_t *words;
+	size_t count;
+	size_t capacity;
+};
+
+struct vmat_reach_segment {
+	const struct vmat_heap_segment *segment;
+	uint32_t first_granule; /* counted over all segments */
+	uint32_t first_chunk;
+	uint32_t *ranks; /* chunks before each 64 granules */
+};
+
+struct vmat_leaks_priv {
+	struct vmat_arena arena;
+	struct vmat_stacks *stacks;
+	const struct vmat_map *map; /* as the heap's */
+	struct vmat_reach_segment *segments;
+	size_t segments_count;
+	uint64_t low, high; /* all segments lie in here */
+	size_t last;        /* the segment that the last address lay in */
+
+	struct vmat_words roots; /* granules */
+	struct vmat_words
+		edges; /* granules, chunk by chunk; 31 bits and whether it is the beginning */
+	struct vmat_words offsets; /* the first edge of each chunk, and one more */
+	size_t chunks_count;
+	bool is_full; /* an array had no room */
+};
+
+/* root.c: what the roots and the chunks refer to. While the target stands. */
+int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop);
+
+/* mark.c: what can be reached, and the leaks among the rest. */
+int vmat_reach_mark(struct vmat_leaks *leaks);
+
+void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word);
+
+#endif

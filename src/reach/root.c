@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * root.c: collecting references while the target stands: out of registers, stacks, writable memory, and out of
+ * the chunks in use.
+ *
+ * Not searched: free chunks, the unused part of stacks, stacks of exited threads, and malloc's own structures
+ * (an arena's bins and top point at the ends of chunks that precede them).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "reach/reach_priv.h"
+
+enum { RED_ZONE = 128 /* x86-64 ABI: used below the stack pointer */, WINDOW = VMAT_HEAP_WINDOW };
+
+void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word)
+{
+	if (words->count == words->capacity)
+		priv->is_full = true;
+	else
+		words->words[words->count++] = word;
+}
+
+/* The segment that holds an address, by the one found last. */
+static const struct vmat_reach_segment *segment_of(struct vmat_leaks_priv *priv, uint64_t addr)
+{
+	const struct vmat_reach_segment *segment = &priv->segments[priv->last];
+	size_t low = 0, high = priv->segments_count;
+
+	if (addr >= segment->segment->start && addr < segment->segment->end)
+		return segment;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->segments[middle].segment->end <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == priv->segments_count || priv->segments[low].segment->start > addr)
+		return NULL;
+	priv->last = low;
+	return &priv->segments[low];
+}
+
+/* An address of a block is 16 bytes behind its chunk's, and may be just behind its end. */
+static inline void note_word(struct vmat_leaks_priv *priv, struct vmat_words *words, uint64_t word)
+{
+	uint64_t addr = word - VMAT_CHUNK_HEADER;
+	const struct vmat_reach_segment *segment;
+
+	if (__builtin_expect(addr - priv->low >= priv->high - priv->low, 1))
+		return;
+	segment = segment_of(priv, addr);
+	if (segment)
+		vmat_words_add(priv, words,
+			       (segment->first_granule +
+				(uint32_t)((addr - segment->segment->start) / VMAT_CHUNK_ALIGN))
+					       << 1 |
+				       (addr % VMAT_CHUNK_ALIGN == 0));
+}
+
+static inline void note_bytes(struct vmat_leaks_priv *priv, struct vmat_words *words,
+			      const unsigned char *bytes, size_t size)
+{
+	uint64_t word;
+
+	for (size_t at = 0; at + 8 <= size; at += 8) {
+		memcpy(&word, bytes + at, sizeof(word));
+		note_word(priv, words, word);
+	}
+}
+
+/* All words of [start, end) that are there. */
+static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t start,
+		       uint64_t end)
+{
+	struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
+	uint64_t word;
+
+	start = (start + 7) & ~7ULL;
+	while (start + 8 <= end) {
+		const unsigned char *bytes;
+		size_t size;
+
+		if (!vmat_heap_stream(memory, start, &word, 1)) {
+			/* Absent pages hold no addresses. */
+			start = (start & ~(uint64_t)(VMAT_HEAP_PAGE - 1)) + VMAT_HEAP_PAGE;
+			continue;
+		}
+		bytes = memory->window + (start - memory->window_start);
+		size = memory->window_size - (size_t)(start - memory->window_start);
+		if (size > end - start)
+			size = (size_t)(end - start);
+		size &= ~(size_t)7;
+		note_bytes(leaks->priv, words, bytes, size);
+		start += size;
+	}
+}
+
+/* The same, but only for runs of pages that a scan says are there: for large and sparse memory. */
+static void note_present(struct vmat_leaks *leaks, uint64_t start, uint64_t end, bool only_copied)
+{
+	uint32_t want = VMAT_PAGE_PRESENT | (only_copied ? VMAT_PAGE_FILE : 0), known;
+	struct vmat_page_run runs[64];
+
+	while (start < end) {
+		int count = vmat_source_scan(leaks->heap->priv->memory.target, &start, end, want,
+					     runs, 64, &known);
+
+		if (count < 0)
+			return;
+		for (int i = 0; i < count; i++) {
+			if (only_copied && runs[i].flags & VMAT_PAGE_FILE)
+				continue;
+			leaks->root_bytes += runs[i].end - runs[i].start;
+			note_range(leaks, &leaks->priv->roots, runs[i].start, runs[i].end);
+		}
+	}
+}
+
+static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *stop)
+{
+	const struct vmat_stopped_thread *threads;
+	size_t count;
+
+	threads = vmat_stop_threads(stop, &count);
+	for (size_t i = 0; i < count; i++) {
+		const struct vmat_registers *registers = &threads[i].registers;
+
+		for (size_t k = 0; k < registers->general_count; k++)
+			note_word(leaks->priv, &leaks->priv->roots, registers->general[k]);
+		for (size_t k = 0; k + 8 <= registers->extended_size; k += 8) {
+			uint64_t word;
+
+			memcpy(&word, registers->extended + k, sizeof(word));
+			note_word(leaks->priv, &leaks->priv->roots, word);
+		}
+	}
+}
+
+static uint64_t stack_pointer_of(const struct vmat_stop *stop, uint64_t tid)
+{
+	const struct vmat_stopped_thread *threads;
+	size_t count;
+
+	threads = vmat_stop_threads(stop, &count);
+	for (size_t i = 0; i < count; i++) {
+		if ((uint64_t)threads[i].tid == tid)
+			return threads[i].registers.sp;
+	}
+	return 0;
+}
+
+/* What of a stack holds no roots: below its pointer, or all of it when its thread has exited. */
+static uint64_t unused_until(const struct vmat_stack *stack, const struct vmat_stop *stop)
+{
+	uint64_t sp;
+
+	if (stack->kind == VMAT_STACK_CACHED)
+		return stack->end;
+	sp = vmat_is_known(stack->tid) ? stack_pointer_of(stop, stack->tid) : 0;
+	if (sp < stack->begin || sp >= stack->end)
+		return stack->begin; /* on a stack of its own making: all of it counts */
+	return sp - RED_ZONE > stack->begin ? sp - RED_ZONE : stack->begin;
+}
+
+/* The next range from *at on, below `end`, that is to be left out; false when there is none. */
+static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *stop, uint64_t at,
+		      uint64_t end, uint64_t *hole_start, uint64_t *hole_end)
+{
+	const struct vmat_heap *heap = leaks->heap;
+	const struct vmat_stacks *stacks = leaks->priv->stacks;
+	uint64_t heap_mask = heap->priv->heap_max - 1;
+	size_t low, high;
+
+	*hole_start = UINT64_MAX;
+	low = 0;
+	for (high = leaks->priv->segments_count; low < high;) {
+		size_t middle = low + (high - low) / 2;
+
+		if (leaks->priv->segments[middle].segment->end <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < leaks->priv->segments_count) {
+		const struct vmat_heap_segment *segment = leaks->priv->segments[low].segment;
+		bool is_thread_heap = segment->begins && segment->arena > 0;
+		uint64_t start = is_thread_heap ? segment->start & ~heap_mask : segment->start;
+
+		if (start < end) {
+			*hole_start = start;
+			*hole_end = segment->end;
+		}
+	}
+	for (size_t i = 0; stacks && i < stacks->count; i++) {
+		const struct vmat_stack *stack = &stacks->stacks[i];
+		uint64_t until;
+
+		if (!vmat_is_known(stack->begin) || !vmat_is_known(stack->end))
+			continue;
+		until = unused_until(stack, stop);
+		if (until > at && stack->begin < end && stack->begin < *hole_start &&
+		    until > stack->begin) {
+			*hole_start = stack->begin;
+			*hole_end = until;
+		}
+	}
+	/* The main arena's own structure, in libc's data. */
+	if (heap->priv->main_arena + heap->priv->layout->size > at &&
+	    heap->priv->main_arena < end && heap->priv->main_arena < *hole_start) {
+		*hole_start = heap->priv->main_arena;
+		*hole_end = heap->priv->main_arena + heap->priv->layout->size;
+	}
+	return *hole_start < end;
+}
+
+static void note_region(struct vmat_leaks *leaks, const struct vmat_stop *stop,
+			const struct vmat_region *region)
+{
+	bool only_copied =
+		region->backing == VMAT_BACKING_FILE && !(region->prot & VMAT_PROT_SHARED);
+	uint64_t at = region->start, hole_start, hole_end;
+
+	while (at < region->end) {
+		if (!next_hole(leaks, stop, at, region->end, &hole_start, &hole_end)) {
+			note_present(leaks, at, region->end, only_copied);
+			return;
+		}
+		if (hole_start > at) {
+			/* Runs are of pages; the words of a page that lie in a hole are few, and stay out. */
+			uint64_t pages_end = hole_start & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
+
+			if (pages_end > at)
+				note_present(leaks, at & ~(uint64_t)(VMAT_HEAP_PAGE - 1), pages_end,
+					     only_copied);
+			note_range(leaks, &leaks->priv->roots, pages_end > at ? pages_end : at,
+				   hole_start);
+		}
+		at = hole_end;
+		if (at & (VMAT_HEAP_PAGE - 1) && at < region->end) {
+			uint64_t page_end = (at | (VMAT_HEAP_PAGE - 1)) + 1;
+
+			if (!next_hole(leaks, stop, at, page_end, &hole_start, &hole_end)) {
+				note_range(leaks, &leaks->priv->roots, at, page_end);
+				at = page_end;
+			}
+		}
+	}
+}
+
+/* Memory that the program can keep addresses in. Relocated data that is read-only now counts too. */
+static bool may_hold_roots(const struct vmat_region *region)
+{
+	if (!(region->prot & VMAT_PROT_READ))
+		return false;
+	switch ((enum vmat_backing)region->backing) {
+	case VMAT_BACKING_ANON:
+		return true;
+	case VMAT_BACKING_FILE:
+		return !(region->prot & VMAT_PROT_SHARED);
+	case VMAT_BACKING_SHMEM:
+	case VMAT_BACKING_MEMFD:
+	case VMAT_BACKING_HUGETLB:
+		return region->prot & VMAT_PROT_WRITE;
+	default:
+		return false;
+	}
+}
+
+/* The words of a block: of most, all lie in the window already. */
+static void note_block(struct vmat_leaks *leaks, uint64_t start, uint64_t end)
+{
+	const struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
+
+	if (start >= memory->window_start && end - memory->window_start <= memory->window_size)
+		note_bytes(leaks->priv, &leaks->priv->edges,
+			   memory->window + (start - memory->window_start), (size_t)(end - start));
+	else
+		note_range(leaks, &leaks->priv->edges, start, end);
+}
+
+static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment *segment)
+{
+	struct vmat_leaks_priv *priv = leaks->priv;
+	uint64_t next;
+
+	for (uint64_t addr = segment->start; addr < segment->end; addr = next) {
+		enum vmat_chunk_state state = vmat_heap_state(segment, addr);
+
+		next = vmat_heap_next(segment, addr);
+		vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
+		/* A chunk's block reaches into the next one's prev_size. */
+		if (state == VMAT_CHUNK_IN_USE)
+			note_block(leaks, addr + VMAT_CHUNK_HEADER,
+				   next + (next < segment->end ? 8 : 0));
+		else if (state == VMAT_CHUNK_MMAPPED)
+			note_block(leaks, addr + VMAT_CHUNK_HEADER, next);
+	}
+}
+
+int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
+{
+	struct vmat_leaks_priv *priv = leaks->priv;
+	const struct vmat_map *map = leaks->heap->priv->map;
+
+	note_registers(leaks, stop);
+	for (size_t i = 0; i < map->count; i++) {
+		if (may_hold_roots(&map->regions[i]))
+			note_region(leaks, stop, &map->regions[i]);
+		if (vmat_stop_is_over(stop))
+			return -ETIMEDOUT;
+	}
+	for (size_t i = 0; i < priv->segments_count; i++) {
+		note_chunks(leaks, priv->segments[i].segment);
+		if (vmat_stop_is_over(stop))
+			return -ETIMEDOUT;
+	}
+	vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
+	return priv->is_full ? -E2BIG : 0;
+}
