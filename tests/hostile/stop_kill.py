@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# serial
 # timeout: 600
 """Whatever dies or hangs of ours while a target is stopped, the target goes on.
 

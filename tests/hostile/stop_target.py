@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# serial
 # timeout: 300
 """Targets that make stopping hard: stopped by ^Z, executing, ending, forking, in vfork, traced by another, with many threads."""
 import errno

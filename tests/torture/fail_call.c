@@ -16,7 +16,7 @@
  *             those that it waited), and the path of those that open
  *
  * Never failed are calls that cannot fail: the end of a thread or process, and the return from a
- * signal; glibc would run into a trap behind them.
+ * signal; glibc would run into a trap behind them. brk fails as the kernel lets it: it tells the old end.
  */
 #include <elf.h>
 #include <err.h>
@@ -56,6 +56,8 @@ static struct task {
 	pid_t tid;
 	bool is_inside; /* between the two stops of a call */
 	bool is_failed; /* the call at hand is replaced by a failure */
+	bool is_brk;    /* the call at hand asks brk for nothing */
+	uint64_t brk_addr;
 	bool is_logged; /* the call at hand goes to the log */
 	long number;
 	uint64_t began_ns;
@@ -224,7 +226,11 @@ static void enter(struct task *task)
 		kill_victim();
 	if (asked.waits)
 		ask(number);
-	if (asked.error && can_fail(number)) {
+	if (asked.error && number == SYS_brk) {
+		task->brk_addr = registers.rdi;
+		registers.rdi = 0;
+		task->is_brk = ptrace(PTRACE_SETREGS, task->tid, NULL, &registers) == 0;
+	} else if (asked.error && can_fail(number)) {
 		registers.orig_rax = (unsigned long long)-1;
 		task->is_failed = ptrace(PTRACE_SETREGS, task->tid, NULL, &registers) == 0;
 	}
@@ -239,12 +245,15 @@ static void leave(struct task *task)
 		fprintf(asked.log, "%ld %llu %s\n", task->number,
 			(unsigned long long)(run_ns(task->tid) - task->began_ns), task->path);
 	task->is_logged = false;
-	if (!task->is_failed)
+	if (!task->is_failed && !task->is_brk)
 		return;
-	task->is_failed = false;
 	if (ptrace(PTRACE_GETREGS, task->tid, NULL, &registers))
 		return;
-	registers.rax = (unsigned long long)-asked.error;
+	if (task->is_brk)
+		registers.rdi = task->brk_addr;
+	else
+		registers.rax = (unsigned long long)-asked.error;
+	task->is_failed = task->is_brk = false;
 	ptrace(PTRACE_SETREGS, task->tid, NULL, &registers);
 }
 
