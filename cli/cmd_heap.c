@@ -8,7 +8,7 @@
 
 #include <vmatlas/heap.h>
 
-#include "option.h"
+#include "limit.h"
 #include "report.h"
 #include "subject.h"
 
@@ -208,7 +208,7 @@ static int heap_run(const struct cli_args *args)
 				   args->chunks ? &vmat_list_chunks : &vmat_list_arenas);
 
 	if (!code)
-		code = cli_parse_max_stop(args, &options.max_stop_ns);
+		code = cli_parse_max_stop(args->max_stop, &options.max_stop_ns);
 	if (!code)
 		code = cli_subject_open(&subject, args);
 	if (code)

@@ -6,8 +6,8 @@
 
 #include <vmatlas/reach.h>
 
+#include "limit.h"
 #include "number.h"
-#include "option.h"
 #include "report.h"
 #include "subject.h"
 
@@ -96,7 +96,7 @@ static int leaks_run(const struct cli_args *args)
 	if (!code && args->fail_over && !cli_parse_size(args->fail_over, &fail_over))
 		return cli_usage_error("--fail-over '%.64s' is no size", args->fail_over);
 	if (!code)
-		code = cli_parse_max_stop(args, &options.max_stop_ns);
+		code = cli_parse_max_stop(args->max_stop, &options.max_stop_ns);
 	if (!code)
 		code = cli_subject_open(&subject, args);
 	if (code)

@@ -168,17 +168,3 @@ int cli_parse(struct cli_args *ret, int argc, char **argv)
 		return cli_usage_error("no command\nTry: vmatlas --help");
 	return parse_command(ret, argc - optind, argv + optind);
 }
-
-int cli_parse_max_stop(const struct cli_args *args, uint64_t *ret_ns)
-{
-	uint64_t most_ms;
-
-	*ret_ns = 0;
-	if (!args->max_stop)
-		return 0;
-	if (!cli_parse_size(args->max_stop, &most_ms) || most_ms < 1 || most_ms > 3600000)
-		return cli_usage_error("--max-stop '%.64s' is no time in milliseconds",
-				       args->max_stop);
-	*ret_ns = most_ms * 1000000;
-	return 0;
-}

@@ -13,7 +13,4 @@
  */
 int cli_parse(struct cli_args *ret, int argc, char **argv);
 
-/* --max-stop in milliseconds, as nanoseconds; 0 without it. 0, or an exit code after it has said why. */
-int cli_parse_max_stop(const struct cli_args *args, uint64_t *ret_ns);
-
 #endif

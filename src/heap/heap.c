@@ -27,21 +27,6 @@ const char *vmat_chunk_state_name(enum vmat_chunk_state state)
 	return (unsigned)state < VMAT_CHUNK_STATES ? names[state] : "";
 }
 
-void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
-{
-	struct vmat_heap_finding *finding;
-	va_list args;
-
-	heap->findings_total++;
-	if (heap->findings_count == VMAT_HEAP_FINDINGS_MAX)
-		return;
-	finding = &heap->findings[heap->findings_count++];
-	finding->addr = addr;
-	va_start(args, format);
-	vsnprintf(finding->text, sizeof(finding->text), format, args);
-	va_end(args);
-}
-
 /* Address space that costs memory only where it is written. */
 static void *reserve(size_t size)
 {

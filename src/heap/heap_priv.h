@@ -87,11 +87,7 @@ bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *
 bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count);
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
 
-/* ptmalloc_find.c: main_arena and mp_ out of libc's data. 0, -ENOENT, or an error of the source. */
-int vmat_ptmalloc_find(struct vmat_heap *heap);
-
-/* ptmalloc_walk.c: arenas, segments, chunks. */
-int vmat_ptmalloc_walk(struct vmat_heap *heap);
+/* heap_segment.c: what a walk writes down. */
 /* Which segment holds addr; NULL. Segments must be sorted. */
 struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr);
 /* Does a chunk begin at addr? */
@@ -101,6 +97,17 @@ void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
 			 enum vmat_chunk_state state);
 /* The beginning of the next chunk behind addr, or the segment's end. */
 uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr);
+/* Notes that a chunk begins at addr. */
+void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr);
+/* Notes something wrong with the heap itself. */
+void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
+	VMAT_PRINTF(3, 4);
+
+/* ptmalloc_find.c: main_arena and mp_ out of libc's data. 0, -ENOENT, or an error of the source. */
+int vmat_ptmalloc_find(struct vmat_heap *heap);
+
+/* ptmalloc_walk.c: arenas, segments, chunks. */
+int vmat_ptmalloc_walk(struct vmat_heap *heap);
 
 /* ptmalloc_lists.c: what fastbins, bins and tcaches say about the chunks. */
 void vmat_ptmalloc_lists(struct vmat_heap *heap);
@@ -110,8 +117,5 @@ void vmat_heap_find_allocator(struct vmat_heap *heap, const struct vmat_map *map
 
 /* heap_sums.c: sums, histogram, pinned ranges, what a trim would give back. */
 void vmat_heap_sum(struct vmat_heap *heap);
-
-void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
-	VMAT_PRINTF(3, 4);
 
 #endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_segment.c: what a walk writes down: where chunks begin and their states, and what does not fit
+ * (heap_priv.h). It knows no allocator and reads nothing.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "heap/heap_priv.h"
+
+static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	return (size_t)((addr - segment->start) / VMAT_CHUNK_ALIGN);
+}
+
+static bool get_bit(const uint64_t *bits, size_t bit)
+{
+	return bits[bit / 64] >> bit % 64 & 1;
+}
+
+static void put_bit(uint64_t *bits, size_t bit, bool value)
+{
+	uint64_t mask = 1ULL << bit % 64;
+
+	bits[bit / 64] = value ? bits[bit / 64] | mask : bits[bit / 64] & ~mask;
+}
+
+void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr)
+{
+	put_bit(segment->begins, bit_of(segment, addr), true);
+}
+
+bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	if (addr % VMAT_CHUNK_ALIGN != segment->start % VMAT_CHUNK_ALIGN || addr < segment->start ||
+	    addr >= segment->end)
+		return false;
+	return segment->begins ? get_bit(segment->begins, bit_of(segment, addr))
+			       : addr == segment->start;
+}
+
+enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	size_t bit;
+
+	if (!segment->begins)
+		return VMAT_CHUNK_MMAPPED;
+	if (addr == segment->top)
+		return VMAT_CHUNK_TOP;
+	bit = bit_of(segment, addr);
+	return (enum vmat_chunk_state)((get_bit(segment->state_low, bit) ? 1 : 0) |
+				       (get_bit(segment->state_high, bit) ? 2 : 0));
+}
+
+void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
+			 enum vmat_chunk_state state)
+{
+	size_t bit = bit_of(segment, addr);
+
+	put_bit(segment->state_low, bit, state & 1);
+	put_bit(segment->state_high, bit, state & 2);
+}
+
+uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	size_t bit, last;
+
+	if (!segment->begins)
+		return segment->end;
+	last = bit_of(segment, segment->end);
+	for (bit = bit_of(segment, addr) + 1; bit < last;) {
+		uint64_t rest = segment->begins[bit / 64] >> bit % 64;
+
+		if (rest) {
+			bit += (size_t)__builtin_ctzll(rest);
+			break;
+		}
+		bit = (bit / 64 + 1) * 64;
+	}
+	return bit < last ? segment->start + bit * VMAT_CHUNK_ALIGN : segment->end;
+}
+
+struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr)
+{
+	const struct vmat_heap_priv *priv = heap->priv;
+	size_t low = 0, high = priv->segments_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->segments[middle].end <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == priv->segments_count || priv->segments[low].start > addr)
+		return NULL;
+	return &priv->segments[low];
+}
+
+void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
+{
+	struct vmat_heap_finding *finding;
+	va_list args;
+
+	heap->findings_total++;
+	if (heap->findings_count == VMAT_HEAP_FINDINGS_MAX)
+		return;
+	finding = &heap->findings[heap->findings_count++];
+	finding->addr = addr;
+	va_start(args, format);
+	vsnprintf(finding->text, sizeof(finding->text), format, args);
+	va_end(args);
+}
