@@ -142,6 +142,17 @@ bool vmat_registers_is_broken(const struct vmat_registers *registers)
 	return false;
 }
 
+bool vmat_registers_is_restarting(const struct vmat_registers *registers)
+{
+	/* include/linux/errno.h. ERESTARTNOINTR (513) is repeated after a signal as well. */
+	enum { RESTART_SYS = -512, RESTART_NO_HAND = -514, RESTART_BLOCK = -516 };
+
+	int64_t result = signed_at(registers, registers->word_size == 8 ? AX64 : AX32);
+
+	return vmat_registers_in_syscall(registers) &&
+	       (result == RESTART_SYS || result == RESTART_NO_HAND || result == RESTART_BLOCK);
+}
+
 bool vmat_registers_fits_arch(const struct vmat_registers *registers, uint32_t arch)
 {
 	return arch == (registers->word_size == 8 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_I386);
@@ -181,6 +192,12 @@ bool vmat_registers_in_syscall(const struct vmat_registers *registers)
 }
 
 bool vmat_registers_is_broken(const struct vmat_registers *registers)
+{
+	(void)registers;
+	return false;
+}
+
+bool vmat_registers_is_restarting(const struct vmat_registers *registers)
 {
 	(void)registers;
 	return false;

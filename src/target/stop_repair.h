@@ -9,7 +9,10 @@
  * as the kernel makes the others again: the number of the call back into the register of the result,
  * the instruction pointer back onto the system call instruction, which has 2 bytes everywhere on x86.
  *
- * This is done only for calls of which the kernel's source shows that EINTR means that nothing has been
+ * Also when the kernel makes a call again, a signal may come on the few steps in between, and is then
+ * handled without ending the call. So those are followed until they are made again, too.
+ *
+ * Calls with EINTR are made again only where the kernel's source shows that EINTR means that nothing has been
  * done. close(2) is none: after EINTR the descriptor is closed, and its number may be in use again.
  *
  * Pure: registers in, registers out. stopper.c knows when.
@@ -60,6 +63,9 @@ bool vmat_registers_in_syscall(const struct vmat_registers *registers);
 
 /* Has it left a system call with EINTR that may be made again without harm? */
 bool vmat_registers_is_broken(const struct vmat_registers *registers);
+
+/* Has it left a system call that the kernel is about to make again (ERESTARTSYS and its kin)? */
+bool vmat_registers_is_restarting(const struct vmat_registers *registers);
 
 /* Is this the table of system calls (AUDIT_ARCH_*) that is_broken took the call's number for? */
 bool vmat_registers_fits_arch(const struct vmat_registers *registers, uint32_t arch);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "target/stopper.h"
 
+#include <assert.h>
 #include <elf.h>
 #include <errno.h>
 #include <linux/ptrace.h>
@@ -48,8 +49,9 @@ static struct vmat_slot *slot_find(struct vmat_stopper *s, pid_t tid)
 /* There is room: capacity was looked at when the threads were listed. */
 static struct vmat_slot *slot_add(struct vmat_stopper *s, pid_t tid, enum vmat_slot_state state)
 {
-	struct vmat_slot *slot = &s->slots[s->slots_count];
+	struct vmat_slot *slot = s->slots + s->slots_count;
 
+	assert(s->slots && s->slots_count < s->capacity);
 	*slot = (struct vmat_slot){ .tid = tid, .state = state, .seen = s->listings };
 	*place_of(s, tid) = (uint32_t)++s->slots_count;
 	return slot;
@@ -361,6 +363,10 @@ static int read_threads(struct vmat_stopper *s)
  * go at once is not enough: a signal that had ended the call would be handled, and the call would then
  * wait on (measured: 184 of 2,906 signals).
  *
+ * A call that the kernel makes again by itself is followed up to its entry as well: a signal on the last
+ * steps in user space would be handled without ending the call (measured: 3 of 66,756 signals). With
+ * the registers put back, the kernel decides between EINTR and another try as it does at any signal.
+ *
  * At the entry the thread must not be detached either: detaching a stopped thread marks it as having
  * signals to look at (kernel/ptrace.c: __ptrace_unlink), and the call would end with EINTR again before
  * it has waited; only calls that change the signal mask forget the mark (measured: of 14 kinds, the 11
@@ -387,16 +393,18 @@ static void send_off(struct vmat_slot *slot, int signal)
 	slot->state = vmat_sys_ptrace_syscall(slot->tid, signal) ? VMAT_SLOT_GONE : VMAT_SLOT_RUNS;
 }
 
-static bool is_ours_to_repair(const struct vmat_stopper *s, const struct vmat_slot *slot,
-			      const struct vmat_registers *registers)
+static bool is_to_follow(const struct vmat_stopper *s, const struct vmat_slot *slot,
+			 const struct vmat_registers *registers)
 {
 	uint32_t arch;
 
-	if (slot->state == VMAT_SLOT_GROUP || !vmat_registers_is_broken(registers))
+	if (slot->state == VMAT_SLOT_GROUP)
 		return false;
 	if (slot->state == VMAT_SLOT_SIGNAL &&
 	    vmat_signal_interrupts(slot->signal, s->caught, s->ignored))
 		return false;
+	if (!vmat_registers_is_broken(registers))
+		return vmat_registers_is_restarting(registers);
 	/* 64-bit code may call by i386's numbers (int $0x80), which mean other calls. */
 	return vmat_sys_ptrace_arch(slot->tid, &arch) || vmat_registers_fits_arch(registers, arch);
 }
@@ -406,25 +414,27 @@ static int pending_signal(const struct vmat_slot *slot)
 	return slot->state == VMAT_SLOT_SIGNAL ? slot->signal : 0;
 }
 
-/* The first step for a thread that stands: it is let go, or set back and still stands. */
+/* The first step for a thread that stands: it is let go, or still stands and is followed. */
 static void leave(const struct vmat_stopper *s, struct vmat_slot *slot,
 		  const struct vmat_registers *registers)
 {
 	unsigned char raw[VMAT_REGISTERS_RAW_SIZE];
 
-	if (registers && is_ours_to_repair(s, slot, registers)) {
+	slot->is_followed = registers && is_to_follow(s, slot, registers);
+	if (slot->is_followed && vmat_registers_is_broken(registers)) {
 		vmat_registers_rewind(registers, raw);
 		slot->is_rewound =
 			!vmat_sys_ptrace_set(slot->tid, NT_PRSTATUS, raw, registers->raw_size);
+		slot->is_followed = slot->is_rewound;
 	}
-	if (!slot->is_rewound)
+	if (!slot->is_followed)
 		let_go(slot, pending_signal(slot));
 }
 
-static void put_back(struct vmat_slot *slot, const struct vmat_registers *registers)
+/* Before a signal: it finds the thread as the interrupted call left it. */
+static void put_back(const struct vmat_slot *slot, const struct vmat_registers *registers)
 {
-	if (slot->is_rewound)
-		vmat_sys_ptrace_set(slot->tid, NT_PRSTATUS, registers->raw, registers->raw_size);
+	vmat_sys_ptrace_set(slot->tid, NT_PRSTATUS, registers->raw, registers->raw_size);
 }
 
 /* The next steps, until it is gone or has entered its system call. */
@@ -471,18 +481,35 @@ static void repeat(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_
 	}
 	s->scratch.raw_size = size;
 	leave(s, slot, vmat_registers_decode(&s->scratch) ? NULL : &s->scratch);
-	if (!slot->is_rewound)
+	if (!slot->is_followed)
 		return;
 	send_off(slot, pending_signal(slot));
 	follow(s, slot, &s->scratch, end_ns);
 }
 
+/* Sends off and follows the threads whose calls the kernel makes again, or those where we do. */
+static void follow_all(struct vmat_stopper *s, bool is_rewound, uint64_t end_ns)
+{
+	for (size_t i = 0; i < s->threads_count; i++) {
+		struct vmat_slot *slot = &s->slots[i];
+
+		if (slot->is_followed && slot->is_rewound == is_rewound)
+			send_off(slot, pending_signal(slot));
+	}
+	for (size_t i = 0; i < s->threads_count; i++) {
+		struct vmat_slot *slot = &s->slots[i];
+
+		if (slot->is_followed && slot->is_rewound == is_rewound)
+			follow(s, slot, &s->threads[i].registers, end_ns);
+	}
+}
+
 /*
  * What still runs traced after this, the kernel lets go when we end.
  *
- * First all threads that need no repair. A signal that does nothing is not dropped when the thread that it
- * is sent to is traced, but wakes another one of the process that does not stand: no thread with a
- * repaired call must be about by then (seen: SIGCHLD of a thread that forks ended the accept of another).
+ * Threads with a repaired call come last. A signal that does nothing is not dropped when the thread that
+ * it is sent to is traced, but wakes another one of the process that does not stand: none that shows it
+ * must be about by then (seen: SIGCHLD of a thread that forks ended the accept of another).
  */
 static void release(struct vmat_stopper *s)
 {
@@ -494,14 +521,8 @@ static void release(struct vmat_stopper *s)
 			leave(s, &s->slots[i],
 			      i < s->threads_count ? &s->threads[i].registers : NULL);
 	}
-	for (size_t i = 0; i < s->threads_count; i++) {
-		if (s->slots[i].is_rewound)
-			send_off(&s->slots[i], pending_signal(&s->slots[i]));
-	}
-	for (size_t i = 0; i < s->threads_count; i++) {
-		if (s->slots[i].is_rewound)
-			follow(s, &s->slots[i], &s->threads[i].registers, end_ns);
-	}
+	follow_all(s, false, end_ns);
+	follow_all(s, true, end_ns);
 	s->ended_ns = vmat_sys_now_ns();
 	do {
 		is_again = false;

@@ -31,8 +31,9 @@ struct vmat_slot {
 	enum vmat_slot_state state;
 	int signal;       /* of VMAT_SLOT_SIGNAL */
 	unsigned seen;    /* the last listing of the threads that held it */
-	bool is_rewound;  /* its system call is being made again */
-	bool has_entered; /* ... and has been entered: it runs, though we still trace it */
+	bool is_followed; /* we watch it until its system call is made again */
+	bool is_rewound;  /* ... which we brought about: the kernel would have returned EINTR */
+	bool has_entered; /* it has been made again: the thread runs, though we still trace it */
 };
 
 struct vmat_stopper {

@@ -101,72 +101,96 @@ static void print_registers(const struct vmat_stop *stop)
 	printf("}");
 }
 
+struct outcome {
+	long ok, failed, wrong_time;
+	size_t threads, kept;
+	uint64_t *times; /* how long each stop was: as many as there is room for */
+	size_t room;
+	int code;
+	bool has_begun;
+};
+
+/* What the caller does while the target stands. */
+static void stand(const struct wanted *wanted, const struct vmat_stop *stop, bool is_last)
+{
+	while (wanted->hang)
+		pause_us(1000000);
+	while (wanted->until_over && !vmat_stop_is_over(stop))
+		pause_us(1000);
+	pause_us(at_most(wanted->stand_us));
+	if (wanted->registers && is_last)
+		print_registers(stop);
+}
+
+static int stop_once(const struct wanted *wanted, struct vmat_target *target, bool is_last,
+		     struct outcome *outcome, struct vmat_error *err)
+{
+	struct vmat_stop_options options = { sizeof(options), (uint64_t)wanted->max_ms * 1000000 };
+	uint64_t before_ns = now_ns(), begun_ns, inside_ns, stopped_ns = 0;
+	struct vmat_stop *stop = NULL;
+	int code = vmat_stop_begin(&stop, target, &options, err);
+
+	if (code)
+		return code;
+	begun_ns = now_ns();
+	if (!outcome->has_begun) {
+		outcome->has_begun = true;
+		printf(", \"begun\": true\n");
+		fflush(stdout);
+	}
+	vmat_stop_threads(stop, &outcome->threads);
+	stand(wanted, stop, is_last);
+	inside_ns = now_ns() - begun_ns;
+	code = vmat_stop_end(stop, &stopped_ns);
+	/* By our own clock: after a limit it ended before we did. */
+	if (stopped_ns > now_ns() - before_ns || (!code && stopped_ns < inside_ns))
+		outcome->wrong_time++;
+	if (outcome->kept < outcome->room)
+		outcome->times[outcome->kept++] = stopped_ns;
+	return code;
+}
+
+static void print_outcome(const struct outcome *outcome, char *text)
+{
+	size_t kept = outcome->kept;
+
+	for (char *c = text; *c; c++) {
+		if (*c == '"' || *c == '\n')
+			*c = ' ';
+	}
+	qsort(outcome->times, kept, sizeof(*outcome->times), compare);
+	printf(", \"ok\": %ld, \"failed\": %ld, \"wrong_time\": %ld, \"code\": %d, \"text\": \"%s\", "
+	       "\"threads\": %zu, \"median_ns\": %llu, \"max_ns\": %llu}\n",
+	       outcome->ok, outcome->failed, outcome->wrong_time, outcome->code, text,
+	       outcome->threads, (unsigned long long)(kept ? outcome->times[kept / 2] : 0),
+	       (unsigned long long)(kept ? outcome->times[kept - 1] : 0));
+}
+
 int main(int argc, char **argv)
 {
 	struct wanted wanted = read_words(argc, argv);
-	struct vmat_stop_options options = { sizeof(options), (uint64_t)wanted.max_ms * 1000000 };
+	struct outcome outcome = { .room = wanted.rounds > 0 ? (size_t)wanted.rounds : 1 };
 	struct vmat_target *target;
 	struct vmat_error err = { 0 };
-	long ok = 0, failed = 0, wrong_time = 0;
-	size_t threads = 0, kept = 0, room = wanted.rounds > 0 ? (size_t)wanted.rounds : 1;
-	uint64_t *times = calloc(room, sizeof(*times));
-	bool has_begun = false;
-	int code = 0;
 
 	srand((unsigned)getpid());
-	if (argc < 2 || !times || vmat_target_open(&target, argv[1], NULL, &err)) {
+	outcome.times = calloc(outcome.room, sizeof(*outcome.times));
+	if (argc < 2 || !outcome.times || vmat_target_open(&target, argv[1], NULL, &err)) {
 		printf("{\"error\": \"%s\"}\n", err.text);
+		free(outcome.times);
 		return 1;
 	}
 	printf("{\"pid\": %d", (int)getpid());
 	for (long round = 0; wanted.rounds == 0 || round < wanted.rounds; round++) {
-		uint64_t before_ns = now_ns(), stopped_ns = 0, inside_ns, outside_ns;
-		struct vmat_stop *stop = NULL;
-		int result = vmat_stop_begin(&stop, target, &options, &err);
+		int code = stop_once(&wanted, target, round + 1 == wanted.rounds, &outcome, &err);
 
-		inside_ns = now_ns();
-		if (!result && !has_begun) {
-			has_begun = true;
-			printf(", \"begun\": true\n");
-			fflush(stdout);
-		}
-		if (!result) {
-			vmat_stop_threads(stop, &threads);
-			while (wanted.hang)
-				pause_us(1000000);
-			while (wanted.until_over && !vmat_stop_is_over(stop))
-				pause_us(1000);
-			pause_us(at_most(wanted.stand_us));
-			if (wanted.registers && round + 1 == wanted.rounds)
-				print_registers(stop);
-			inside_ns = now_ns() - inside_ns;
-			result = vmat_stop_end(stop, &stopped_ns);
-			outside_ns = now_ns() - before_ns;
-			/* By our own clock: after a limit it ended before we did. */
-			if (stopped_ns > outside_ns || (!result && stopped_ns < inside_ns))
-				wrong_time++;
-			if (kept < room)
-				times[kept++] = stopped_ns;
-		}
-		if (result) {
-			failed++;
-			code = result;
-		} else {
-			ok++;
-		}
+		outcome.code = code ? code : outcome.code;
+		outcome.failed += code != 0;
+		outcome.ok += code == 0;
 		pause_us(at_most(wanted.pause_us));
 	}
-	qsort(times, kept, sizeof(*times), compare);
-	for (char *c = err.text; *c; c++) {
-		if (*c == '"' || *c == '\n')
-			*c = ' ';
-	}
-	printf(", \"ok\": %ld, \"failed\": %ld, \"wrong_time\": %ld, \"code\": %d, \"text\": \"%s\", "
-	       "\"threads\": %zu, \"median_ns\": %llu, \"max_ns\": %llu}\n",
-	       ok, failed, wrong_time, code, err.text, threads,
-	       (unsigned long long)(kept ? times[kept / 2] : 0),
-	       (unsigned long long)(kept ? times[kept - 1] : 0));
+	print_outcome(&outcome, err.text);
 	vmat_target_close(target);
-	free(times);
+	free(outcome.times);
 	return 0;
 }

@@ -121,6 +121,10 @@ static void test_broken(void **state)
 		narrow = after_call(4, calls[i].call32, 0);
 		assert_false(vmat_registers_is_broken(&wide));
 		assert_false(vmat_registers_is_broken(&narrow));
+		assert_int_equal(vmat_registers_is_restarting(&wide), calls[i].call64 >= 0);
+		assert_false(vmat_registers_is_restarting(&narrow));
+		narrow = after_call(4, calls[i].call32, -516);
+		assert_int_equal(vmat_registers_is_restarting(&narrow), calls[i].call32 >= 0);
 	}
 }
 
