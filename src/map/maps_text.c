@@ -77,7 +77,8 @@ int vmat_maps_line_parse(struct vmat_maps_line *ret, const char *c, const char *
 	if (!c || c == end || *c < '0' || *c > '9')
 		return -EINVAL;
 	c = vmat_text_decimal(c, end, &ret->inode);
-	if (ret->start >= ret->end || ret->start & 4095 || ret->end & 4095 || (c < end && *c != ' '))
+	if (ret->start >= ret->end || ret->start & 4095 || ret->end & 4095 ||
+	    (c < end && *c != ' '))
 		return -EINVAL;
 	ret->dev_major = (uint32_t)major;
 	ret->dev_minor = (uint32_t)minor;

@@ -14,9 +14,7 @@
 #include "sys/sys_file.h"
 #include "target/target_ops.h"
 
-enum {
-	PAGES_LIMIT = 256 << 20
-};
+enum { PAGES_LIMIT = 256 << 20 };
 
 static const struct {
 	const char *name;
