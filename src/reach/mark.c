@@ -70,7 +70,7 @@ static uint32_t edge_of(const struct marker *marker, uint32_t noted)
 	const uint64_t *begins = segment->segment->begins;
 
 	bit = granule - segment->first_granule;
-	if (!begins)
+	if (!begins || !segment->ranks)
 		return segment->first_chunk | (noted & 1 && bit == 0 ? 0 : INTO);
 	count = segment->ranks[bit / 64] +
 		(uint32_t)__builtin_popcountll(begins[bit / 64] & (~0ULL >> (63 - bit % 64)));

@@ -22,9 +22,9 @@ static const unsigned char general64[] = { 10, 5, 11, 12, 13, 14, 4, 9, 8, 7, 6,
 static const unsigned char general32[] = { 6, 0, 1, 2, 3, 4, 5 };
 
 /*
- * Calls that may return EINTR having done nothing. Read in the kernel's source: fs/eventpoll.c,
- * fs/aio.c, io_uring/io_uring.c, ipc/sem.c, kernel/signal.c (sigtimedwait); and all that wait for a
- * socket with a time-out (include/net/sock.h: sock_intr_errno), after nothing has been moved.
+ * Calls whose EINTR means that nothing was done (the man pages of each, and signal(7)); the kernel's
+ * places are fs/eventpoll.c, fs/aio.c, io_uring/io_uring.c, ipc/sem.c, kernel/signal.c (sigtimedwait),
+ * and for sockets with a time-out include/net/sock.h (sock_intr_errno). Never close or ioctl.
  */
 static const uint16_t repeatable64[] = {
 	SYS_read,       SYS_write,       SYS_readv,           SYS_writev,         SYS_sendfile,

@@ -46,13 +46,13 @@ static void *block(size_t size)
 
 static struct node *chain(size_t length, int is_ring)
 {
-	struct node *first = NULL, *last = NULL;
+	struct node *last = block(sizeof(*last)), *first = last;
 
-	for (size_t i = 0; i < length; i++) {
+	last->next = NULL;
+	for (size_t i = 1; i < length; i++) {
 		struct node *node = block(sizeof(*node));
 
 		node->next = first;
-		last = last ? last : node;
 		first = node;
 	}
 	if (is_ring)
