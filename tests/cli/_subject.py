@@ -31,7 +31,8 @@ def run(*args, env=None, **more):
     """vmatlas with these arguments; output as bytes."""
     full = dict(os.environ, LC_ALL="C.UTF-8", **(env or {}))
     full.pop("COLUMNS", None)
-    done = subprocess.run([tap.VMATLAS, *map(str, args)], capture_output=True, env=full, stdin=subprocess.DEVNULL, **more)
+    program = tap.for_everyone(tap.VMATLAS) if more.get("user") else tap.VMATLAS
+    done = subprocess.run([program, *map(str, args)], capture_output=True, env=full, stdin=subprocess.DEVNULL, **more)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

@@ -195,7 +195,7 @@ def check_self(t):
     t.is_(said["ok"], 1, "any program can be stopped")
     if os.geteuid() == 0:
         run = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
-                              os.path.join(tap.BUILD, "tests", "factory", "stop_loop"), str(p.pid)], capture_output=True, text=True, check=False)
+                              tap.for_everyone(os.path.join(tap.BUILD, "tests", "factory", "stop_loop")), str(p.pid)], capture_output=True, text=True, check=False)
         if run.returncode == 0:
             t.ok('"code": -1' in run.stdout and "CAP_SYS_PTRACE" in run.stdout, "without the rights: refused, and what would help", run.stdout)
     p.kill()

@@ -23,8 +23,12 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tap  # noqa: E402
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(SOURCE, "build"))
@@ -51,6 +55,8 @@ class Program:
         self._buffer = b""
         self.process = None
         self.user = user
+        if user is not None and not wrap:
+            self.argv[0] = tap.for_everyone(self.argv[0])
         if user is not None:
             shutil.chown(self.folder, user)
 

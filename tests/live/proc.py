@@ -136,7 +136,8 @@ def vmatlas(*arguments, without=None, user=None, wrap=(), timeout=120):
         env["VMAT_WITHOUT"] = without
     if wrap:  # the search for leaks needs ptrace itself
         env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-    done = subprocess.run([*wrap, tap.VMATLAS, *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=timeout,
+    program = tap.VMATLAS if user is None else tap.for_everyone(tap.VMATLAS)
+    done = subprocess.run([*wrap, program, *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=timeout,
                           capture_output=True, env=env, user=user, extra_groups=[] if user is not None else None)
     return Answer(done.returncode, done.stdout.decode("utf-8", "surrogateescape"),
                   done.stderr.decode("utf-8", "surrogateescape"))
