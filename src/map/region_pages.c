@@ -14,6 +14,12 @@
 
 enum { RUNS = 512 };
 
+/*
+ * One call walks all regions of its range under the target's lock, 0.1 us each even when they are empty:
+ * 60,000 of 4 KiB side by side held it for 5.9 ms.
+ */
+enum { SPAN_REGIONS = 2048 };
+
 #define SPAN_GAP (64ULL << 20) /* a wider hole begins a new span: walking page tables is not free */
 
 #define WANT_PLAIN \
@@ -163,7 +169,8 @@ static int scan_all(struct pass *pass)
 		last = first + 1;
 		if (!vmat_region_has_pages(region))
 			continue;
-		while (last < map->count && vmat_region_has_pages(&map->regions[last]) &&
+		while (last < map->count && last - first < SPAN_REGIONS &&
+		       vmat_region_has_pages(&map->regions[last]) &&
 		       (wants_copied && vmat_region_has_copies(&map->regions[last])) == is_dear &&
 		       map->regions[last].start - map->regions[last - 1].end < SPAN_GAP)
 			last++;
