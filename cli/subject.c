@@ -38,6 +38,14 @@ static uint32_t map_want(uint32_t needs)
 	return want;
 }
 
+static void forget_counters(struct vmat_counters *counters)
+{
+	const uint64_t unknown = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+
+	for (size_t i = 0; i < sizeof(*counters) / sizeof(unknown); i++)
+		memcpy((char *)counters + i * sizeof(unknown), &unknown, sizeof(unknown));
+}
+
 int cli_subject_read(struct cli_subject *subject, uint32_t needs)
 {
 	struct cli_progress progress = { .what = "reading" };
@@ -54,7 +62,8 @@ int cli_subject_read(struct cli_subject *subject, uint32_t needs)
 	cli_progress_end(&progress);
 	if (r < 0) {
 		subject->error.code = r;
-		vmat_counters_read(&subject->counters, subject->target, NULL);
+		if (vmat_counters_read(&subject->counters, subject->target, NULL) < 0)
+			forget_counters(&subject->counters);
 		return (int)cli_exit_of(r);
 	}
 	subject->read = needs;

@@ -137,8 +137,8 @@ struct vmat_map_options {
  * Reads the map of the target.
  *
  * Errors: -EACCES/-EPERM the kernel refuses maps (the text says which right is missing); -ESRCH the
- * target ended before anything could be read; -ENOMEM. Refused page facts are no error: they are
- * VMAT_UNKNOWN(VMAT_NOT_PERMITTED) and the map is partial.
+ * target ended before anything could be read; -ENOMEM; -EBADMSG a recorded map is malformed. Refused
+ * page facts are no error: they are VMAT_UNKNOWN(VMAT_NOT_PERMITTED) and the map is partial.
  * Needs: the right to ptrace-read the target.
  * Cost: about 0.4 us per region; pages: 13 ns per present page, in pieces that hold the target's
  * lock for less than 1 ms; VMAT_WANT_SMAPS: 50 ns per present page and 3 us per region under its

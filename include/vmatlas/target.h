@@ -70,7 +70,8 @@ struct vmat_target_options {
  *
  * Errors: -EINVAL the spec is malformed; -ESRCH no such process, or it has ended, is a zombie or a
  * kernel thread (the text says which); -EEXIST "@name" fits several (the text lists them);
- * -EACCES/-EPERM not permitted to know even its name (hidepid); -ENOENT the recorded tree lacks it.
+ * -EACCES/-EPERM not permitted to know even its name (hidepid); -ENOENT the recorded tree lacks it;
+ * -EBADMSG what is recorded of it is not in the form of proc(5).
  * A process whose memory may not be read is still opened: reading its map then fails.
  * Needs: nothing. Cost: about 20 us; "@name" reads the names of all processes.
  */

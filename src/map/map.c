@@ -42,7 +42,7 @@ static int explain_regions(struct vmat_target *target, int code, struct vmat_err
 		return vmat_error_set(err, code, "the record of process %d holds no maps",
 				      (int)process->pid);
 	case -EINVAL:
-		return vmat_error_set(err, code,
+		return vmat_error_set(err, -EBADMSG,
 				      "the map of process %d is not in the form of proc(5)",
 				      (int)process->pid);
 	default:

@@ -208,7 +208,8 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 	if (code == -ENOMEM)
 		return vmat_error_set(err, code, "out of memory");
 	if (code == -EINVAL)
-		return vmat_error_set(err, code, "the stat of process %s cannot be read", pid);
+		return vmat_error_set(err, -EBADMSG,
+				      "the stat of process %s is not in the form of proc(5)", pid);
 	if (code)
 		return cannot_open(err, pid, code);
 	code = choose_memory_dir(target, &stat_flags);

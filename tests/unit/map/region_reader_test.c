@@ -135,7 +135,7 @@ static void test_malformed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		read_map("77/maps", texts[i], VMAT_WANT_REGIONS, -EINVAL);
+		read_map("77/maps", texts[i], VMAT_WANT_REGIONS, -EBADMSG);
 	read_map("77/maps", NULL, VMAT_WANT_REGIONS, -ENOENT);
 	read_map("77/maps", NULL, VMAT_WANT_SMAPS, -ENOENT);
 }
@@ -168,7 +168,7 @@ static void test_long_texts(void **state)
 	size = (size_t)sprintf(huge, "1000-2000 r--p 00000000 fe:01 5 /");
 	memset(huge + size, 'x', 199000 - size);
 	memcpy(huge + 199000, "\n", 2);
-	read_map("77/maps", huge, VMAT_WANT_REGIONS, -EINVAL);
+	read_map("77/maps", huge, VMAT_WANT_REGIONS, -EBADMSG);
 	free(text);
 	free(huge);
 }

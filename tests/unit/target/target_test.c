@@ -175,13 +175,13 @@ static void test_strange_records(void **state)
 	recording_add(&recording, "70/status", "Name:\tx\n");
 	check_open("70", recording.root, -ENOENT, "no stat");
 	recording_add(&recording, "71/stat", "nonsense");
-	check_open("71", recording.root, -EINVAL, "stat of process 71");
+	check_open("71", recording.root, -EBADMSG, "stat of process 71");
 	recording_path(&recording, "72/stat/");
 	check_open("72", recording.root, -EISDIR, "72");
 	recording_path(&recording, "73/");
 	assert_int_equal(mkfifo(recording_path(&recording, "73/stat"), 0600), 0);
 	alarm(10);
-	check_open("73", recording.root, -EINVAL, "stat of process 73");
+	check_open("73", recording.root, -EBADMSG, "stat of process 73");
 	recording_add_process(&recording);
 	assert_int_equal(mkfifo(recording_path(&recording, "77/maps"), 0600), 0);
 	target = recording_open(&recording);
