@@ -22,6 +22,8 @@ enum cli_exit cli_exit_of(int code)
 		return CLI_GONE;
 	case EACCES:
 	case EPERM:
+	case EBUSY:     /* traced by another program */
+	case ETIMEDOUT: /* not within the time that the target may stand */
 		return CLI_NOT_PERMITTED;
 	case EOPNOTSUPP:
 	case ENOSYS:

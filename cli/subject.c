@@ -164,9 +164,12 @@ void cli_head_target(const struct cli_subject *subject, const struct cli_output 
 {
 	const struct vmat_process *process = subject->process;
 
-	cli_line("%d %s  %s  uid %u, %s thread%s, state %c%s", (int)process->pid,
+	const uint64_t uid =
+		process->uid == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND) : process->uid;
+
+	cli_line("%d %s  %s  uid %s, %s thread%s, state %c%s", (int)process->pid,
 		 cli_escape(output, process->comm),
-		 process->exe ? cli_escape(output, process->exe) : "-", (unsigned)process->uid,
+		 process->exe ? cli_escape(output, process->exe) : "-", cli_count(uid),
 		 cli_count(process->threads), process->threads == 1 ? "" : "s", process->state,
 		 process->word_size == 4 ? ", 32-bit" : "");
 }

@@ -142,6 +142,11 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 				      (int)vmat_target_process(target)->pid);
 	case -ENOMEM:
 		return vmat_error_set(err, code, "out of memory");
+	case -EOPNOTSUPP:
+		return vmat_error_set(
+			err, code,
+			"the heap cannot be walked: memory is read only where pages are known to "
+			"be there, and pagemap cannot be read");
 	default:
 		return vmat_error_set(err, code, "the heap cannot be walked: %s",
 				      strerrordesc_np(-code));

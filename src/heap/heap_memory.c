@@ -44,6 +44,8 @@ bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *
 		memory->window_size = 0;
 		got = vmat_source_read(memory->target, memory->window_start, memory->window,
 				       VMAT_HEAP_WINDOW);
+		if (got < 0)
+			memory->error = (int)got;
 		if (got < 0 || (uint64_t)got < addr - memory->window_start + size)
 			return false;
 		memory->window_size = (size_t)got;
@@ -57,11 +59,15 @@ static const unsigned char *cached_page(struct vmat_heap_memory *memory, uint64_
 {
 	size_t slot = (size_t)(page / VMAT_HEAP_PAGE) % VMAT_HEAP_CACHE;
 	unsigned char *bytes = memory->cache + slot * VMAT_HEAP_PAGE;
+	ssize_t got;
 
 	if (memory->cached[slot] == page)
 		return bytes;
 	memory->cached[slot] = EMPTY;
-	if (vmat_source_read(memory->target, page, bytes, VMAT_HEAP_PAGE) != VMAT_HEAP_PAGE)
+	got = vmat_source_read(memory->target, page, bytes, VMAT_HEAP_PAGE);
+	if (got < 0)
+		memory->error = (int)got;
+	if (got != VMAT_HEAP_PAGE)
 		return NULL;
 	memory->cached[slot] = page;
 	return bytes;

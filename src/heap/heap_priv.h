@@ -38,6 +38,7 @@ struct vmat_heap_memory {
 	size_t window_size;
 	uint64_t cached[VMAT_HEAP_CACHE]; /* page addresses; 1: empty */
 	unsigned char *cache;
+	int error; /* the last refusal of the source; 0 when there was none */
 };
 
 struct vmat_heap_priv {

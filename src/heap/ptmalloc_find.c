@@ -169,5 +169,6 @@ int vmat_ptmalloc_find(struct vmat_heap *heap)
 			}
 		}
 	}
-	return -ENOENT;
+	/* Not found is one thing, not readable another. */
+	return heap->priv->memory.error ? heap->priv->memory.error : -ENOENT;
 }
