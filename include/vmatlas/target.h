@@ -44,7 +44,7 @@ struct vmat_page_run {
 struct vmat_process {
 	pid_t pid;
 	pid_t ppid;
-	uint32_t uid;
+	uint32_t uid;         /* UINT32_MAX when not known */
 	char state;           /* 'R', 'S', ... as in proc(5) stat */
 	unsigned word_size;   /* 4 or 8; 0 when not known */
 	uint64_t start_ticks; /* stat: starttime */

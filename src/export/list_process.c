@@ -52,7 +52,8 @@ static void process_cell(const void *model, size_t row, size_t column, struct vm
 		ret->number = (uint64_t)process->ppid;
 		break;
 	case UID:
-		ret->number = process->uid;
+		ret->number =
+			process->uid == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND) : process->uid;
 		break;
 	case STATE:
 		ret->room[0] = process->state;
