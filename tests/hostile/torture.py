@@ -73,6 +73,9 @@ def judged(command, r, truth, codes):
     found = judge(command, r)
     if r.code == 0 and not found:
         found = differences(command, parse(r), truth)
+    elif not found and parse(r):
+        found = [f"counters: {k} is {v}" for k, v in parse(r).get("counters", {}).items()
+                 if v is not None and k != "unknown" and v != truth.get("counters", {}).get(k, v)]
     if b"Sanitizer" in r.err:
         found.append(r.err[-1500:].decode(errors="replace"))
     return found

@@ -2,9 +2,10 @@
 """Wrong usage: exit code 2 and a text that says what is wrong and what would be right; nothing on standard output."""
 import os
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests", "hostile"))
-from _vmatlas import raw_controls, run  # noqa: E402
+from _vmatlas import COMMANDS, judge, parse, raw_controls, run  # noqa: E402
 import tap  # noqa: E402
 
 ME = str(os.getpid())
@@ -94,6 +95,39 @@ def check_missing(t):
     t.ok(b"no-such-process-name" in r.err, "  and the text names it", r.err)
 
 
+RECORDS = {
+    "maps with a line of another form": {"maps": "hello\n"},
+    "maps that is cut": {"maps": "1000-2000 rw-p 00000000 00:00 0\n2000-3000 rw"},
+    "maps whose lines overlap": {"maps": "1000-3000 rw-p 00000000 00:00 0\n2000-4000 rw-p 00000000 00:00 0\n"},
+    "stat of another form": {"stat": "hello\n"},
+    "an empty stat": {"stat": ""},
+    "no maps": {},
+}
+
+
+def check_records(t):
+    """Bad input files: exit 6 and a text, and of the counters, which are in no file either, none is told as 0."""
+    with open("/proc/self/stat", encoding="ascii") as file:
+        stat = file.read()
+    for what, files in RECORDS.items():
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(f"{root}/77")
+            for name, text in {"stat": "77" + stat[stat.index(" "):], **files}.items():
+                with open(f"{root}/77/{name}", "w", encoding="ascii") as file:
+                    file.write(text)
+            for command, words in COMMANDS.items():
+                r = run(*words, "--root", root, 77)
+                found = judge(command, r)
+                doc = parse(r) if r.out else None
+                if r.code != 6 or b"77" not in r.err:
+                    found.append(f"exit code {r.code}: {r.err!r}")
+                if doc and [k for k, v in doc.get("counters", {}).items() if v == 0]:
+                    found.append(f"counters that nobody knows: {doc['counters']}")
+                if doc and doc["target"]["uid"] is not None:
+                    found.append(f"uid {doc['target']['uid']}")
+                t.ok(not found, f"a record with {what}: {command} ends with exit 6", found)
+
+
 def check_without(t):
     r = run("map", "-J", ME, env={"VMAT_WITHOUT": "pagemap_scam"})
     t.ok(b"pagemap_scam" in r.err, "a name in VMAT_WITHOUT that is no feature is named", f"{r.code} {r.err!r}")
@@ -102,5 +136,6 @@ def check_without(t):
 t = tap.Tap()
 t.section(check_wrong)
 t.section(check_missing)
+t.section(check_records)
 t.section(check_without)
 t.done()
