@@ -130,6 +130,24 @@ def real_programs():
         t.ok(doc and doc["totals"]["in_use"] > 1000, f"{name}: something is in use")
 
 
+def unchanged():
+    """A sparse mapping of 64 GiB is as large in memory after the walk as before."""
+    def resident(pid):
+        return [line for line in open(f"/proc/{pid}/status") if line.startswith(("VmRSS", "VmPTE"))]
+
+    with subprocess.Popen([os.path.join(tap.BUILD, "tests/factory/factory"), "sparse", "size=64g"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.readline()
+        before = resident(process.pid)
+        doc = heap(process.pid)
+        subprocess.run([VMATLAS, "leaks", str(process.pid)], capture_output=True, timeout=60)
+        after = resident(process.pid)
+        process.stdin.close()
+    t.ok(doc and doc["walked"], "a program with a sparse mapping of 64 GiB: is walked")
+    t.is_(after, before, "a program with a sparse mapping of 64 GiB: resident memory and page tables are as before")
+
+
 def other_allocators():
     with subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", f"/tmp/vmatlas-heap-{os.getpid()}.sock", "--save", ""],
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
@@ -163,5 +181,6 @@ truth("at most 3 mapped blocks", 1, 20000, 1, {"GLIBC_TUNABLES": "glibc.malloc.m
 trim()
 busy(60)
 real_programs()
+unchanged()
 other_allocators()
 t.done()
