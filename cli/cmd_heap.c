@@ -178,7 +178,11 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 {
 	struct vmat_error *err = &subject->error;
 	struct vmat_heap *heap;
-	int r = vmat_heap_read(&heap, subject->target, subject->atlas->map, options, err);
+	int r;
+
+	if (!options->is_running_allowed)
+		cli_subject_restart(subject);
+	r = vmat_heap_read(&heap, subject->target, subject->atlas->map, options, err);
 
 	if (r < 0) {
 		err->code = r;

@@ -68,8 +68,11 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 {
 	struct vmat_error *err = &subject->error;
 	struct vmat_leaks *leaks;
-	int r = vmat_leaks_read(&leaks, subject->target, subject->atlas->map, options, err);
 	bool is_bad;
+	int r;
+
+	cli_subject_restart(subject);
+	r = vmat_leaks_read(&leaks, subject->target, subject->atlas->map, options, err);
 
 	if (r < 0) {
 		err->code = r;

@@ -94,6 +94,12 @@ void cli_subject_check(struct cli_subject *subject)
 		cli_subject_note(subject, err.text);
 }
 
+void cli_subject_restart(struct cli_subject *subject)
+{
+	subject->is_partial = false;
+	subject->partial_why[0] = '\0';
+}
+
 void cli_subject_warn(const struct cli_subject *subject)
 {
 	if (subject->is_partial)

@@ -32,6 +32,9 @@ int cli_subject_read(struct cli_subject *subject, uint32_t needs);
 void cli_subject_check(struct cli_subject *subject);
 void cli_subject_note(struct cli_subject *subject, const char *partial_why);
 
+/* What was read so far only prepared what is read now, while the target stands: it is whole again. */
+void cli_subject_restart(struct cli_subject *subject);
+
 /* On stderr: that the answer is partial. */
 void cli_subject_warn(const struct cli_subject *subject);
 
