@@ -141,6 +141,8 @@ def check_hold(t, what, big):
         for _ in range(4):          # an interrupt may fall into a call; not into the same one four times
             r, made = calls(*words, big)
             times.append(max([ns for number, ns, _ in made if number in (READ, PREAD, IOCTL)], default=0))
+            if times[-1] <= 1_000_000:
+                break
         t.ok(r.code == 0 and min(times) <= 1_000_000, f"{view}: no call holds a target of {what} for longer than 1 ms",
              f"exit {r.code}, ns: {times}")
         t.diag(f"{view}, {what}: the longest call ran {min(times) / 1e3:.0f} us")
