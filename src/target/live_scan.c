@@ -31,7 +31,7 @@ enum {
 	ENTRIES = 4096,         /* pagemap entries per read: 0.2 ms */
 };
 
-#define SCAN_RANGE      (2ULL << 30) /* 1 ms of the dearest sparse page tables measured */
+#define SCAN_RANGE      (4ULL << 30) /* a sparse terabyte costs a fifth more than in one call */
 #define SCAN_RANGE_DEAR (1ULL << 28)
 
 /* Runs are collected here until the caller's array is full. */
