@@ -93,7 +93,7 @@ int vmat_target_check(struct vmat_target *target, struct vmat_error *err);
 /*
  * Names what the caller lacks to do `what` to the target, and the smallest fix: "read maps" speaks of
  * /proc/PID/maps, anything else is a verb ("stop the threads"). Fills *err with whole sentences and
- * returns `code` (-EACCES or -EPERM).
+ * returns `code` (-EACCES or -EPERM), or -ESRCH: the kernel refuses what is left of a dead process, too.
  */
 int vmat_target_explain(const struct vmat_target *target, const char *what, int code,
 			struct vmat_error *err);

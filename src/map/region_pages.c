@@ -188,6 +188,7 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 	};
 	const char *what;
 	bool has_smaps;
+	struct vmat_error refused = { 0 };
 	int err;
 
 	for (size_t i = 0; i < map->count; i++)
@@ -201,6 +202,8 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 		mark_unknown(&pass);
 		return 0;
 	}
+	if (err == -EACCES || err == -EPERM) /* or -ESRCH, which it finds out */
+		err = vmat_target_explain(target, "read pagemap", err, &refused);
 	has_smaps = options->want & VMAT_WANT_SMAPS && !pass.has_begun;
 	set_facts(map, VMAT_UNKNOWN(vmat_reason_of_errno(err)),
 		  has_smaps ? options->want : options->want & ~(uint32_t)VMAT_WANT_SMAPS);
@@ -208,11 +211,8 @@ int vmat_map_read_pages(struct vmat_map *map, struct vmat_target *target,
 		return err;
 	what = has_smaps ? "zero pages, guards and copies are not known"
 			 : "what is resident is not known";
-	if (err == -EACCES || err == -EPERM) {
-		struct vmat_error why = { 0 };
-
-		vmat_target_explain(target, "read pagemap", err, &why);
-		vmat_map_mark_partial(map, "%s: %.440s", what, why.text);
+	if (refused.code) {
+		vmat_map_mark_partial(map, "%s: %.440s", what, refused.text);
 	} else {
 		vmat_map_mark_partial(map, "%s: %s", what,
 				      err == -ENOENT   ? "the record holds no pages"

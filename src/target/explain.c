@@ -14,6 +14,8 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "sys/sys_file.h"
+#include "sys/sys_process.h"
+#include "target/process.h"
 #include "target/target_ops.h"
 
 enum { CAP_BIT_SYS_PTRACE = 19, CAP_BIT_DAC_READ_SEARCH = 2 };
@@ -46,6 +48,28 @@ static int yama_scope(void)
 	return err ? -1 : (int)scope;
 }
 
+/*
+ * What is left of a process that has ended belongs to root and may not be read: a refusal that has nothing
+ * to do with rights. A first thread that has ended is a zombie, too, while others live.
+ */
+static bool has_ended(const struct vmat_target *target)
+{
+	struct vmat_buffer text = { 0 };
+	struct vmat_stat stat = { 0 };
+	int err;
+
+	if (!target->ops->is_live)
+		return false;
+	if (target->pidfd >= 0)
+		return vmat_sys_pidfd_wait(target->pidfd, 0) == 1;
+	err = vmat_sys_read_file_at(target->dir, "stat", &text, 1 << 20);
+	if (!err)
+		vmat_stat_parse(&stat, text.data, text.size);
+	vmat_buffer_deinit(&text);
+	return err == -ESRCH || err == -ENOENT ||
+	       ((stat.state == 'Z' || stat.state == 'X') && stat.threads < 2);
+}
+
 int vmat_target_explain(const struct vmat_target *target, const char *what, int code,
 			struct vmat_error *err)
 {
@@ -57,6 +81,8 @@ int vmat_target_explain(const struct vmat_target *target, const char *what, int 
 	int pid = (int)target->process.pid, scope = yama_scope();
 	char failed[96];
 
+	if (has_ended(target))
+		return vmat_error_set(err, -ESRCH, "process %d has ended", pid);
 	if (strncmp(what, "read ", 5) == 0)
 		snprintf(failed, sizeof(failed), "cannot read /proc/%d/%s", pid, what + 5);
 	else
