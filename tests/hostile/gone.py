@@ -66,17 +66,17 @@ def check_states(t):
             t.ok(r.code == 3 and b"kernel thread" in r.err and not r.out, f"{command} of a kernel thread: exit 3, and it says so", r)
 
 
-def check_death(t, command):
-    """The target is killed before the n-th system call of vmatlas."""
-    words = COMMANDS[command]
-    with Factory("threads", n=3) as f:
+def check_death(t, command, user=None):
+    """The target is killed before the n-th system call of vmatlas. user: both belong to that one."""
+    words, what = COMMANDS[command], command + (" as an ordinary user" if user else "")
+    with Factory("threads", n=3, user=user) as f:
         _, count = count_calls(words, f.pid)
         whole = len(parse(run(*words, f.pid))[ROWS[command]])
     codes = {}
 
     def work(n):
-        with Factory("threads", n=3) as f:
-            r = run(*words, f.pid, wrap=tracer("-n", n, "-k", f.pid), env=QUIET)
+        with Factory("threads", n=3, user=user) as f:
+            r = run(*words, f.pid, wrap=tracer("-n", n, "-k", f.pid), env=QUIET, user=user)
         codes[r.code] = codes.get(r.code, 0) + 1
         wrong = judge(command, r)
         if r.code not in (0, 3):
@@ -87,9 +87,9 @@ def check_death(t, command):
         return wrong
 
     visited, wrong = spread(work, count, SECONDS)
-    t.ok(not wrong, f"{command}: the target dies at any of its calls", "\n".join(wrong[:20]))
-    t.ok(visited >= min(count, 40), f"{command}: enough calls were visited", visited)
-    t.diag(f"{command}: {visited} of {count} calls visited, exit codes {codes}")
+    t.ok(not wrong, f"{what}: the target dies at any of its calls", "\n".join(wrong[:20]))
+    t.ok(visited >= min(count, 40), f"{what}: enough calls were visited", visited)
+    t.diag(f"{what}: {visited} of {count} calls visited, exit codes {codes}")
 
 
 READ = 0    # x86-64
@@ -126,6 +126,18 @@ def check_mapping(t):
     r, now, count = mapped_at(lambda n: True)
     doc = parse(r)
     t.ok(r.code == 0 and not judge("map", r) and doc["partial"], "mapped at every read: partial", (r.code, judge("map", r), doc["partial_why"]))
+
+
+NOBODY = 65534
+
+
+def check_as_user(t, command):
+    """The kernel gives what is left of the dead to root: for others a death looks like a missing right."""
+    try:
+        run("doctor", user=NOBODY)
+    except PermissionError:
+        return t.skip(f"{command} as an ordinary user", "the build folder is closed to other users")
+    check_death(t, command, NOBODY)
 
 
 EXECUTES = "import os, sys; print('ready', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '1000'])"
@@ -189,5 +201,8 @@ t.section(check_states)
 t.section(check_mapping)
 for command in COMMANDS:
     t.section(check_death, command)
+if os.geteuid() == 0:
+    for command in ("map", "cow"):
+        t.section(check_as_user, command)
 t.section(check_exec)
 t.done()

@@ -16,8 +16,9 @@ MORE = {
     "map with smaps": ("map", "-O"),
     "map --where": ("map", "--where", "1M"),
     "map --tree": ("map", "--tree"),
-    "pages --flags": ("pages", "--all", "--flags"),
 }
+if os.geteuid() == 0:
+    MORE["pages --flags"] = ("pages", "--all", "--flags")
 
 
 def check_commands(t, what, pid, probe):
