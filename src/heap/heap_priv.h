@@ -89,6 +89,8 @@ bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *w
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
 
 /* heap_segment.c: what a walk writes down. */
+/* The first of the first `count` segments, which are sorted, that ends behind addr; count if there is none. */
+size_t vmat_heap_first_segment(const struct vmat_heap *heap, size_t count, uint64_t addr);
 /* Which segment holds addr; NULL. Segments must be sorted. */
 struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr);
 /* Does a chunk begin at addr? */

@@ -80,22 +80,29 @@ uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
 	return bit < last ? segment->start + bit * VMAT_CHUNK_ALIGN : segment->end;
 }
 
-struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr)
+size_t vmat_heap_first_segment(const struct vmat_heap *heap, size_t count, uint64_t addr)
 {
-	const struct vmat_heap_priv *priv = heap->priv;
-	size_t low = 0, high = priv->segments_count;
+	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (priv->segments[middle].end <= addr)
+		if (heap->priv->segments[middle].end <= addr)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == priv->segments_count || priv->segments[low].start > addr)
+	return low;
+}
+
+struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr)
+{
+	const struct vmat_heap_priv *priv = heap->priv;
+	size_t found = vmat_heap_first_segment(heap, priv->segments_count, addr);
+
+	if (found == priv->segments_count || priv->segments[found].start > addr)
 		return NULL;
-	return &priv->segments[low];
+	return &priv->segments[found];
 }
 
 void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)

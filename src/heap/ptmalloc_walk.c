@@ -277,18 +277,10 @@ static uint64_t find_mapped(struct vmat_heap *heap, uint64_t addr, uint64_t end)
 static uint64_t skip_arena(const struct vmat_heap *heap, size_t arena_segments, uint64_t addr)
 {
 	const struct vmat_heap_priv *priv = heap->priv;
-	size_t low = 0, high = arena_segments;
+	size_t found = vmat_heap_first_segment(heap, arena_segments, addr);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (priv->segments[middle].end <= addr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < arena_segments && (priv->segments[low].start & ~4095ULL) <= addr)
-		return (priv->segments[low].end + 4095) & ~4095ULL;
+	if (found < arena_segments && (priv->segments[found].start & ~4095ULL) <= addr)
+		return (priv->segments[found].end + 4095) & ~4095ULL;
 	return addr;
 }
 

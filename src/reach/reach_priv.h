@@ -33,7 +33,6 @@ struct vmat_reach_segment {
 struct vmat_leaks_priv {
 	struct vmat_arena arena;
 	struct vmat_stacks *stacks;
-	const struct vmat_map *map; /* as the heap's */
 	struct vmat_reach_segment *segments;
 	size_t segments_count;
 	uint64_t low, high; /* all segments lie in here */

@@ -11,7 +11,7 @@
 
 #include "reach/reach_priv.h"
 
-enum { RED_ZONE = 128 /* x86-64 ABI: used below the stack pointer */, WINDOW = VMAT_HEAP_WINDOW };
+enum { RED_ZONE = 128 /* x86-64 ABI: used below the stack pointer */ };
 
 void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word)
 {
@@ -22,36 +22,31 @@ void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint
 }
 
 /* The segment that holds an address, by the one found last. */
-static const struct vmat_reach_segment *segment_of(struct vmat_leaks_priv *priv, uint64_t addr)
+static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uint64_t addr)
 {
+	struct vmat_leaks_priv *priv = leaks->priv;
 	const struct vmat_reach_segment *segment = &priv->segments[priv->last];
-	size_t low = 0, high = priv->segments_count;
+	size_t found;
 
 	if (addr >= segment->segment->start && addr < segment->segment->end)
 		return segment;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (priv->segments[middle].segment->end <= addr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == priv->segments_count || priv->segments[low].segment->start > addr)
+	found = vmat_heap_first_segment(leaks->heap, priv->segments_count, addr);
+	if (found == priv->segments_count || priv->segments[found].segment->start > addr)
 		return NULL;
-	priv->last = low;
-	return &priv->segments[low];
+	priv->last = found;
+	return &priv->segments[found];
 }
 
 /* An address of a block is 16 bytes behind its chunk's, and may be just behind its end. */
-static inline void note_word(struct vmat_leaks_priv *priv, struct vmat_words *words, uint64_t word)
+static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word)
 {
+	struct vmat_leaks_priv *priv = leaks->priv;
 	uint64_t addr = word - VMAT_CHUNK_HEADER;
 	const struct vmat_reach_segment *segment;
 
 	if (__builtin_expect(addr - priv->low >= priv->high - priv->low, 1))
 		return;
-	segment = segment_of(priv, addr);
+	segment = segment_of(leaks, addr);
 	if (segment)
 		vmat_words_add(priv, words,
 			       (segment->first_granule +
@@ -60,14 +55,14 @@ static inline void note_word(struct vmat_leaks_priv *priv, struct vmat_words *wo
 				       (addr % VMAT_CHUNK_ALIGN == 0));
 }
 
-static inline void note_bytes(struct vmat_leaks_priv *priv, struct vmat_words *words,
+static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words,
 			      const unsigned char *bytes, size_t size)
 {
 	uint64_t word;
 
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
-		note_word(priv, words, word);
+		note_word(leaks, words, word);
 	}
 }
 
@@ -93,7 +88,7 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		if (size > end - start)
 			size = (size_t)(end - start);
 		size &= ~(size_t)7;
-		note_bytes(leaks->priv, words, bytes, size);
+		note_bytes(leaks, words, bytes, size);
 		start += size;
 	}
 }
@@ -129,12 +124,12 @@ static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *sto
 		const struct vmat_registers *registers = &threads[i].registers;
 
 		for (size_t k = 0; k < registers->general_count; k++)
-			note_word(leaks->priv, &leaks->priv->roots, registers->general[k]);
+			note_word(leaks, &leaks->priv->roots, registers->general[k]);
 		for (size_t k = 0; k + 8 <= registers->extended_size; k += 8) {
 			uint64_t word;
 
 			memcpy(&word, registers->extended + k, sizeof(word));
-			note_word(leaks->priv, &leaks->priv->roots, word);
+			note_word(leaks, &leaks->priv->roots, word);
 		}
 	}
 }
@@ -172,18 +167,10 @@ static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *st
 	const struct vmat_heap *heap = leaks->heap;
 	const struct vmat_stacks *stacks = leaks->priv->stacks;
 	uint64_t heap_mask = heap->priv->heap_max - 1;
-	size_t low, high;
+	size_t low;
 
 	*hole_start = UINT64_MAX;
-	low = 0;
-	for (high = leaks->priv->segments_count; low < high;) {
-		size_t middle = low + (high - low) / 2;
-
-		if (leaks->priv->segments[middle].segment->end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
+	low = vmat_heap_first_segment(leaks->heap, leaks->priv->segments_count, at);
 	if (low < leaks->priv->segments_count) {
 		const struct vmat_heap_segment *segment = leaks->priv->segments[low].segment;
 		bool is_thread_heap = segment->begins && segment->arena > 0;
@@ -275,7 +262,7 @@ static void note_block(struct vmat_leaks *leaks, uint64_t start, uint64_t end)
 	const struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
 
 	if (start >= memory->window_start && end - memory->window_start <= memory->window_size)
-		note_bytes(leaks->priv, &leaks->priv->edges,
+		note_bytes(leaks, &leaks->priv->edges,
 			   memory->window + (start - memory->window_start), (size_t)(end - start));
 	else
 		note_range(leaks, &leaks->priv->edges, start, end);
