@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/sys_memory.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/* The -errno of a failed call; errno gets its former value back. */
+static int failed(int saved)
+{
+	int code = -errno;
+
+	errno = saved;
+	return code;
+}
+
+int vmat_sys_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset, void **ret)
+{
+	int saved = errno;
+	void *got = mmap(addr, size, prot, flags, fd, offset);
+
+	if (got == MAP_FAILED)
+		return failed(saved);
+	*ret = got;
+	return 0;
+}
+
+int vmat_sys_mremap(void *addr, size_t size, size_t new_size, int flags, void *wanted, void **ret)
+{
+	int saved = errno;
+	void *got = mremap(addr, size, new_size, flags, wanted);
+
+	if (got == MAP_FAILED)
+		return failed(saved);
+	*ret = got;
+	return 0;
+}
+
+int vmat_sys_munmap(void *addr, size_t size)
+{
+	int saved = errno;
+
+	return munmap(addr, size) ? failed(saved) : 0;
+}
+
+int vmat_sys_mprotect(void *addr, size_t size, int prot)
+{
+	int saved = errno;
+
+	return mprotect(addr, size, prot) ? failed(saved) : 0;
+}
+
+int vmat_sys_madvise(void *addr, size_t size, int advice)
+{
+	int saved = errno;
+
+	return madvise(addr, size, advice) ? failed(saved) : 0;
+}

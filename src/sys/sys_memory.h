@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys_memory.h: the memory of this process: mmap(2) and its family, as calls that return -errno and
+ * leave errno as it was, so that the primitives may run inside of anybody's code.
+ */
+#ifndef VMAT_SYS_MEMORY_H
+#define VMAT_SYS_MEMORY_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* mmap(2). addr may be NULL. 0 or -errno. */
+int vmat_sys_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset, void **ret);
+
+/* mremap(2); `wanted` is looked at with MREMAP_FIXED only. 0 or -errno. */
+int vmat_sys_mremap(void *addr, size_t size, size_t new_size, int flags, void *wanted, void **ret);
+
+int vmat_sys_munmap(void *addr, size_t size);
+int vmat_sys_mprotect(void *addr, size_t size, int prot);
+int vmat_sys_madvise(void *addr, size_t size, int advice);
+
+#endif
