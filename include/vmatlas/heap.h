@@ -39,7 +39,8 @@ struct vmat_heap_sums {
 };
 
 struct vmat_heap_arena {
-	uint64_t addr; /* malloc_state: what a debugger calls the arena */
+	uint64_t addr;    /* malloc_state: what a debugger calls the arena */
+	const char *kind; /* main, thread, ...: in the allocator's own words */
 	bool is_main;
 	bool is_complete; /* every segment was walked to its end */
 	uint64_t bytes;   /* malloc_state: system_mem */
@@ -84,6 +85,7 @@ struct vmat_heap {
 
 	struct vmat_heap_arena *arenas; /* the main arena first */
 	size_t arenas_count;
+	unsigned states;                 /* bits: the chunk states that this allocator has */
 	struct vmat_heap_sums totals;    /* arenas and mapped blocks */
 	uint64_t mmapped_expected;       /* mp_: n_mmaps; unknown when mp_ was not found */
 	uint64_t mmapped_bytes_expected; /* mp_: mmapped_mem */
@@ -123,8 +125,10 @@ int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const str
 struct vmat_heap *vmat_heap_free(struct vmat_heap *heap);
 
 struct vmat_chunk {
-	uint64_t addr; /* of the header; the block begins 2 words behind */
-	uint64_t size; /* of the whole chunk */
+	uint64_t addr;       /* of the header, where it has one */
+	uint64_t size;       /* of the whole chunk */
+	uint64_t block_addr; /* what malloc returned */
+	uint64_t block_size; /* what malloc_usable_size says; without meaning for free chunks */
 	enum vmat_chunk_state state;
 	size_t arena; /* index; arenas_count for a mapped block */
 };

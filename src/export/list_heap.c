@@ -68,7 +68,15 @@ static const struct vmat_column arena_columns[] = {
 		       "every part of it was walked to its end", "the walk" },
 };
 
-static void sums_cell(const struct vmat_heap_sums *sums, size_t column, struct vmat_value *ret)
+/* A state that the allocator does not have is not 0 of it. */
+static uint64_t bytes_of(const struct vmat_heap *heap, const struct vmat_heap_sums *sums,
+			 enum vmat_chunk_state state)
+{
+	return heap->states & 1U << state ? sums->bytes[state] : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+}
+
+static void sums_cell(const struct vmat_heap *heap, const struct vmat_heap_sums *sums,
+		      size_t column, struct vmat_value *ret)
 {
 	switch ((enum arena_column)column) {
 	case IN_USE:
@@ -78,16 +86,16 @@ static void sums_cell(const struct vmat_heap_sums *sums, size_t column, struct v
 		ret->number = sums->bytes[VMAT_CHUNK_FREE];
 		break;
 	case FASTBIN:
-		ret->number = sums->bytes[VMAT_CHUNK_FASTBIN];
+		ret->number = bytes_of(heap, sums, VMAT_CHUNK_FASTBIN);
 		break;
 	case TCACHE:
-		ret->number = sums->bytes[VMAT_CHUNK_TCACHE];
+		ret->number = bytes_of(heap, sums, VMAT_CHUNK_TCACHE);
 		break;
 	case TOP:
-		ret->number = sums->bytes[VMAT_CHUNK_TOP];
+		ret->number = bytes_of(heap, sums, VMAT_CHUNK_TOP);
 		break;
 	case MMAPPED:
-		ret->number = sums->bytes[VMAT_CHUNK_MMAPPED];
+		ret->number = bytes_of(heap, sums, VMAT_CHUNK_MMAPPED);
 		break;
 	case CHUNKS_IN_USE:
 		ret->number = sums->count[VMAT_CHUNK_IN_USE] + sums->count[VMAT_CHUNK_MMAPPED];
@@ -118,7 +126,7 @@ static void mapped_cell(const struct vmat_heap *heap, size_t column, struct vmat
 		ret->number = heap->mmapped_expected == sums.count[VMAT_CHUNK_MMAPPED];
 		break;
 	default:
-		sums_cell(&sums, column, ret);
+		sums_cell(heap, &sums, column, ret);
 	}
 }
 
@@ -148,7 +156,9 @@ static void total_cell(const void *model, size_t row, size_t column, struct vmat
 		break;
 	case TRIMMABLE:
 		for (size_t i = 0; i < heap->arenas_count; i++)
-			ret->number += heap->arenas[i].trimmable;
+			ret->number = vmat_is_known(heap->arenas[i].trimmable)
+					      ? ret->number + heap->arenas[i].trimmable
+					      : heap->arenas[i].trimmable;
 		break;
 	case METADATA:
 		for (size_t i = 0; i < heap->arenas_count; i++)
@@ -160,7 +170,7 @@ static void total_cell(const void *model, size_t row, size_t column, struct vmat
 			ret->number &= heap->arenas[i].is_complete;
 		break;
 	default:
-		sums_cell(&heap->totals, column, ret);
+		sums_cell(heap, &heap->totals, column, ret);
 	}
 }
 
@@ -181,7 +191,7 @@ static void arena_cell(const void *model, size_t row, size_t column, struct vmat
 		ret->number = arena->addr;
 		break;
 	case ARENA_KIND:
-		ret->text = arena->is_main ? "main" : "thread";
+		ret->text = arena->kind;
 		break;
 	case BYTES:
 		ret->number = arena->bytes;
@@ -199,7 +209,7 @@ static void arena_cell(const void *model, size_t row, size_t column, struct vmat
 		ret->number = arena->is_complete;
 		break;
 	default:
-		sums_cell(&arena->sums, column, ret);
+		sums_cell(heap, &arena->sums, column, ret);
 	}
 }
 
@@ -249,7 +259,8 @@ static const struct vmat_column bucket_columns[] = {
 
 static void bucket_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
-	const struct vmat_heap_bucket *bucket = &((const struct vmat_heap *)model)->buckets[row];
+	const struct vmat_heap *heap = model;
+	const struct vmat_heap_bucket *bucket = &heap->buckets[row];
 	const struct vmat_heap_sums *sums = &bucket->sums;
 
 	switch ((enum bucket_column)column) {
@@ -269,7 +280,9 @@ static void bucket_cell(const void *model, size_t row, size_t column, struct vma
 		ret->number = sums->bytes[VMAT_CHUNK_FREE];
 		break;
 	case BUCKET_CACHED:
-		ret->number = sums->bytes[VMAT_CHUNK_FASTBIN] + sums->bytes[VMAT_CHUNK_TCACHE];
+		ret->number = bytes_of(heap, sums, VMAT_CHUNK_FASTBIN);
+		if (vmat_is_known(ret->number))
+			ret->number += sums->bytes[VMAT_CHUNK_TCACHE];
 		break;
 	}
 }

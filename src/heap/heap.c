@@ -77,6 +77,7 @@ struct vmat_heap *vmat_heap_free(struct vmat_heap *heap)
 		unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
 		vmat_heap_memory_deinit(&priv->memory);
 		vmat_map_free(priv->map);
+		free(priv->own);
 	}
 	free(priv);
 	free(heap);
@@ -99,20 +100,15 @@ static int walk_map(struct vmat_heap *heap)
 	int err;
 
 	vmat_heap_memory_drop(&heap->priv->memory);
-	err = vmat_ptmalloc_find(heap);
+	err = heap->priv->ops->find(heap);
 	if (err == -ENOENT) {
-		refuse(heap,
-		       "glibc's malloc was not found in the data of libc: it was never used, or "
-		       "its layout is not known");
+		refuse(heap, heap->priv->ops->not_found);
 		return 0;
 	}
 	if (!err)
-		err = vmat_ptmalloc_walk(heap);
-	if (err)
-		return err;
-	vmat_ptmalloc_lists(heap);
-	heap->is_walked = true;
-	return 0;
+		err = heap->priv->ops->walk(heap);
+	heap->is_walked = !err;
+	return err;
 }
 
 /*
@@ -205,18 +201,23 @@ static int walk_standing(struct vmat_heap *heap, const struct vmat_heap_options 
 	return 0;
 }
 
-/* Only glibc's malloc is walked, or what nobody has a name for and may be glibc's. */
+/* What is walked has a table of functions; what nobody has a name for may be glibc's. */
 static bool is_walkable(struct vmat_heap *heap)
 {
+	static const struct vmat_heap_ops *const walked[] = { &vmat_ptmalloc_ops };
+
 	if (vmat_target_process(heap->priv->memory.target)->word_size == 4) {
 		refuse(heap, "heaps of 32-bit programs are not walked yet");
 		return false;
 	}
-	if (heap->allocator[0] && strcmp(heap->allocator, "glibc malloc") != 0) {
-		refuse(heap, "this allocator is known by name only: its heap is not walked");
-		return false;
+	for (size_t i = 0; i < sizeof(walked) / sizeof(walked[0]); i++) {
+		if (heap->allocator[0] && strcmp(heap->allocator, walked[i]->name) != 0)
+			continue;
+		heap->priv->ops = walked[i];
+		return true;
 	}
-	return true;
+	refuse(heap, "this allocator is known by name only: its heap is not walked");
+	return false;
 }
 
 static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_map *map)
@@ -236,13 +237,15 @@ static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_
 	return vmat_take_ptr(&heap);
 }
 
-struct vmat_heap *vmat_heap_walk_memory(struct vmat_target *target, struct vmat_map *map)
+struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct vmat_target *target,
+					struct vmat_map *map)
 {
 	struct vmat_heap *heap = new_heap(target, map);
 
 	if (!heap)
 		return NULL;
 	heap->priv->map = map;
+	heap->priv->ops = ops;
 	if (!walk_map(heap) && heap->is_walked)
 		vmat_heap_sum(heap);
 	heap->priv->map = NULL;
@@ -270,6 +273,7 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			heap->allocator = "glibc malloc";
 			heap->allocator_why = "its main arena was found in the program's own data";
 		}
+		heap->states = heap->priv->ops->states;
 		vmat_heap_sum(heap);
 	}
 	*ret = vmat_take_ptr(&heap);
@@ -290,14 +294,10 @@ void vmat_heap_each(const struct vmat_heap *heap,
 		uint64_t next;
 
 		for (uint64_t addr = segment->start; addr < segment->end; addr = next) {
-			struct vmat_chunk chunk = {
-				.addr = addr,
-				.state = vmat_heap_state(segment, addr),
-				.arena = segment->arena,
-			};
+			struct vmat_chunk chunk;
 
-			next = vmat_heap_next(segment, addr);
-			chunk.size = next - addr;
+			vmat_heap_chunk(heap, segment, addr, &chunk);
+			next = addr + chunk.size;
 			if (!fn(&chunk, context))
 				return;
 		}
@@ -311,12 +311,11 @@ bool vmat_heap_find(const struct vmat_heap *heap, uint64_t addr, struct vmat_chu
 
 	if (!segment)
 		return false;
-	begin = segment->begins ? addr & ~15ULL : segment->start;
+	begin = segment->start;
+	if (segment->begins)
+		begin += (addr - begin) >> segment->shift << segment->shift;
 	while (begin > segment->start && !vmat_heap_is_chunk(segment, begin))
-		begin -= VMAT_CHUNK_ALIGN;
-	ret->addr = begin;
-	ret->size = vmat_heap_next(segment, begin) - begin;
-	ret->state = vmat_heap_state(segment, begin);
-	ret->arena = segment->arena;
+		begin -= 1ULL << segment->shift;
+	vmat_heap_chunk(heap, segment, begin, ret);
 	return true;
 }

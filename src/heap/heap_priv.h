@@ -2,7 +2,10 @@
 /*
  * heap_priv.h: a heap that is being walked, for the files of this folder.
  *
- * A segment keeps three bits for each 16 bytes of heap: where chunks begin, and the state of the chunk that
+ * Each allocator that is walked is a table of functions (struct vmat_heap_ops) in a file of its own. It writes
+ * down what it finds as segments; all else, from sums to leaks, works on these and knows no allocator.
+ *
+ * A segment keeps three bits for each granule of heap: where chunks begin, and the state of the chunk that
  * begins there. All arrays lie in address space that was reserved before the target was stopped, so
  * nothing is allocated while it stands; what is not used costs nothing.
  */
@@ -20,11 +23,43 @@ struct vmat_heap_segment {
 	uint64_t end; /* where the walk ended: behind the last chunk */
 	uint64_t top; /* the top chunk, 0 when it is not in here */
 	uint64_t top_size;
-	size_t arena;     /* arenas_count: a mapped block, one chunk without bits */
-	uint64_t *begins; /* one bit per 16 bytes from start on */
+	uint64_t owned_from; /* the allocator's own headers before start, which hold no roots */
+	size_t arena;        /* arenas_count: a mapped block, one chunk without bits */
+	unsigned shift;      /* log2 of a granule: chunks begin and end at multiples of it */
+	uint64_t *begins;    /* one bit per granule from start on */
 	uint64_t *state_low;
 	uint64_t *state_high;
+	uint64_t *blocks; /* where the block of a chunk begins, less the header: mostly as begins */
 };
+
+/*
+ * An allocator that is walked. A chunk of it is [addr, addr + size); the block that the program got from malloc
+ * begins `header` bytes behind addr and reaches `overlap` bytes into the next chunk's header.
+ */
+struct vmat_heap_ops {
+	const char *name;      /* vmat_heap: allocator */
+	const char *not_found; /* why_not, when find says -ENOENT */
+	unsigned header, overlap;
+	unsigned shift;  /* granules of its segments */
+	unsigned states; /* bits: the chunk states that it has; the others are not known of it */
+	bool has_trim;   /* can it give back what lies above a free range, as malloc_trim does? */
+	/* Its structures, known by invariants. 0, -ENOENT, or an error of the source. */
+	int (*find)(struct vmat_heap *heap);
+	/* Arenas, segments (sorted, not overlapping) and the states of chunks; what does not fit is a finding. */
+	int (*walk)(struct vmat_heap *heap);
+	/*
+	 * The first range of its own structures outside of segments that ends behind `at` and begins before `end`:
+	 * it holds no roots. False when there is none.
+	 */
+	bool (*next_own)(const struct vmat_heap *heap, uint64_t at, uint64_t end,
+			 uint64_t *own_start, uint64_t *own_end);
+	/* Where the block of a chunk lies, where header and overlap do not tell. NULL: they do. */
+	void (*block)(const struct vmat_heap *heap, const struct vmat_heap_segment *segment,
+		      struct vmat_chunk *chunk);
+};
+
+/* Those that are walked, in the order in which they are tried on a program whose malloc nobody names. */
+extern const struct vmat_heap_ops vmat_ptmalloc_ops;
 
 #define VMAT_HEAP_STEPS (256ULL << 20)
 
@@ -43,7 +78,9 @@ struct vmat_heap_memory {
 
 struct vmat_heap_priv {
 	struct vmat_heap_memory memory;
-	struct vmat_map *map; /* as it was while the target stood */
+	struct vmat_map *map;            /* as it was while the target stood */
+	const struct vmat_heap_ops *ops; /* NULL: none that is walked */
+	void *own;                       /* what the allocator's file keeps; freed with free() */
 	const struct vmat_malloc_layout *layout;
 	uint64_t main_arena;
 	uint64_t heap_max; /* size and alignment of the heaps of thread arenas */
@@ -74,7 +111,8 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			    struct vmat_error *err);
 
 /* A walk over any target with this map, which stays the caller's: for tests. NULL when there is no memory. */
-struct vmat_heap *vmat_heap_walk_memory(struct vmat_target *target, struct vmat_map *map);
+struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct vmat_target *target,
+					struct vmat_map *map);
 
 /* heap_memory.c */
 int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *target);
@@ -89,6 +127,16 @@ bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *w
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
 
 /* heap_segment.c: what a walk writes down. */
+/* Forgets an earlier walk. */
+void vmat_heap_begin_walk(struct vmat_heap *heap);
+/* A segment without chunks so far; SIZE_MAX: a mapped block, one chunk. NULL when there is no room. */
+struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t start,
+						uint64_t end, size_t arena);
+/* Sorts the segments, so that they can be searched, and gives mapped blocks their place behind the arenas. */
+void vmat_heap_end_walk(struct vmat_heap *heap);
+/* The chunk that begins at addr. */
+void vmat_heap_chunk(const struct vmat_heap *heap, const struct vmat_heap_segment *segment,
+		     uint64_t addr, struct vmat_chunk *ret);
 /* The first of the first `count` segments, which are sorted, that ends behind addr; count if there is none. */
 size_t vmat_heap_first_segment(const struct vmat_heap *heap, size_t count, uint64_t addr);
 /* Which segment holds addr; NULL. Segments must be sorted. */

@@ -5,12 +5,14 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "heap/heap_priv.h"
 
 static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
 {
-	return (size_t)((addr - segment->start) / VMAT_CHUNK_ALIGN);
+	return (size_t)((addr - segment->start) >> segment->shift);
 }
 
 static bool get_bit(const uint64_t *bits, size_t bit)
@@ -32,8 +34,8 @@ void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr)
 
 bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr)
 {
-	if (addr % VMAT_CHUNK_ALIGN != segment->start % VMAT_CHUNK_ALIGN || addr < segment->start ||
-	    addr >= segment->end)
+	if (addr < segment->start || addr >= segment->end ||
+	    (addr - segment->start) & ((1ULL << segment->shift) - 1))
 		return false;
 	return segment->begins ? get_bit(segment->begins, bit_of(segment, addr))
 			       : addr == segment->start;
@@ -77,7 +79,84 @@ uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
 		}
 		bit = (bit / 64 + 1) * 64;
 	}
-	return bit < last ? segment->start + bit * VMAT_CHUNK_ALIGN : segment->end;
+	return bit < last ? segment->start + (bit << segment->shift) : segment->end;
+}
+
+void vmat_heap_begin_walk(struct vmat_heap *heap)
+{
+	heap->priv->segments_count = heap->priv->bits_used = 0;
+	heap->priv->steps = VMAT_HEAP_STEPS;
+	heap->arenas_count = 0;
+	heap->findings_count = heap->findings_total = 0;
+}
+
+struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t start,
+						uint64_t end, size_t arena)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	struct vmat_heap_segment *segment;
+
+	if (priv->segments_count == priv->segments_max)
+		return NULL;
+	segment = &priv->segments[priv->segments_count];
+	*segment = (struct vmat_heap_segment){
+		.start = start,
+		.end = end,
+		.owned_from = start,
+		.arena = arena,
+		.shift = priv->ops->shift,
+	};
+	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
+		size_t words = (size_t)(((end - start) >> segment->shift) / 64 + 2);
+
+		if (priv->bits_max - priv->bits_used < 3 * words)
+			return NULL;
+		if (priv->bits_used < priv->bits_dirty) /* a walk before this one wrote here */
+			memset(priv->bits + priv->bits_used, 0, 3 * words * sizeof(*priv->bits));
+		segment->begins = segment->blocks = priv->bits + priv->bits_used;
+		segment->state_low = segment->begins + words;
+		segment->state_high = segment->state_low + words;
+		priv->bits_used += 3 * words;
+		if (priv->bits_dirty < priv->bits_used)
+			priv->bits_dirty = priv->bits_used;
+	}
+	priv->segments_count++;
+	return segment;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+	const struct vmat_heap_segment *x = a, *y = b;
+
+	return (x->start > y->start) - (x->start < y->start);
+}
+
+void vmat_heap_end_walk(struct vmat_heap *heap)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+
+	qsort(priv->segments, priv->segments_count, sizeof(*priv->segments), compare_segments);
+	for (size_t i = 0; i < priv->segments_count; i++) {
+		if (!priv->segments[i].begins)
+			priv->segments[i].arena = heap->arenas_count;
+	}
+}
+
+void vmat_heap_chunk(const struct vmat_heap *heap, const struct vmat_heap_segment *segment,
+		     uint64_t addr, struct vmat_chunk *ret)
+{
+	const struct vmat_heap_ops *ops = heap->priv->ops;
+	uint64_t next = vmat_heap_next(segment, addr);
+	bool has_overlap = segment->begins && next < segment->end;
+
+	ret->addr = addr;
+	ret->size = next - addr;
+	ret->state = vmat_heap_state(segment, addr);
+	ret->arena = segment->arena;
+	ret->block_addr = addr + ops->header;
+	ret->block_size = ret->size - ops->header + (has_overlap ? ops->overlap : 0);
+	if (ops->block)
+		ops->block(heap, segment, ret);
 }
 
 size_t vmat_heap_first_segment(const struct vmat_heap *heap, size_t count, uint64_t addr)

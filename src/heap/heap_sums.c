@@ -19,10 +19,10 @@ static void add(struct vmat_heap_sums *sums, enum vmat_chunk_state state, uint64
 
 static void add_to_bucket(struct vmat_heap *heap, enum vmat_chunk_state state, uint64_t size)
 {
-	unsigned log = size > 31 ? 63 - (unsigned)__builtin_clzll(size) : 5;
+	unsigned log = size > 7 ? 63 - (unsigned)__builtin_clzll(size) : 3;
 
-	if (state != VMAT_CHUNK_TOP && log - 5 < VMAT_HEAP_BUCKETS_MAX)
-		add(&heap->buckets[log - 5].sums, state, size);
+	if (state != VMAT_CHUNK_TOP && log - 3 < VMAT_HEAP_BUCKETS_MAX)
+		add(&heap->buckets[log - 3].sums, state, size);
 }
 
 /* Buckets double in size; those without chunks are left out. */
@@ -36,8 +36,8 @@ static void finish_buckets(struct vmat_heap *heap)
 
 		for (size_t k = 0; k < VMAT_CHUNK_STATES; k++)
 			chunks += bucket.sums.count[k];
-		bucket.size_from = 32ULL << i;
-		bucket.size_to = 64ULL << i;
+		bucket.size_from = 8ULL << i;
+		bucket.size_to = 16ULL << i;
 		if (chunks)
 			heap->buckets[count++] = bucket;
 	}
@@ -109,7 +109,8 @@ static void sum_chunk(struct vmat_heap *heap, struct vmat_heap_arena *arena,
 	if (state == VMAT_CHUNK_FREE) {
 		if (size > arena->largest_free)
 			arena->largest_free = size;
-		arena->trimmable += trimmable_chunk(heap, addr, size);
+		if (heap->priv->ops->has_trim)
+			arena->trimmable += trimmable_chunk(heap, addr, size);
 	} else if (state == VMAT_CHUNK_TOP && arena->is_main) {
 		arena->trimmable += trimmable_top(heap, segment);
 	}
@@ -129,7 +130,7 @@ static void sum_segment(struct vmat_heap *heap, const struct vmat_heap_segment *
 		if (state == VMAT_CHUNK_IN_USE) {
 			pinned.held_by = addr;
 			pinned.held_by_size = next - addr;
-			if (pinned.free)
+			if (pinned.free && heap->priv->ops->has_trim)
 				add_pinned(heap, &pinned);
 			pinned.free = 0;
 		} else if (state != VMAT_CHUNK_TOP) {

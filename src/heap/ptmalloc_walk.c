@@ -14,34 +14,6 @@
 
 enum { ARENAS_MAX = 65536, HEAPS_MAX = 1 << 20, FENCEPOST = 16 };
 
-static struct vmat_heap_segment *new_segment(struct vmat_heap *heap, uint64_t start, uint64_t end,
-					     size_t arena)
-{
-	struct vmat_heap_priv *priv = heap->priv;
-	struct vmat_heap_segment *segment;
-
-	if (priv->segments_count == priv->segments_max)
-		return NULL;
-	segment = &priv->segments[priv->segments_count];
-	*segment = (struct vmat_heap_segment){ .start = start, .end = end, .arena = arena };
-	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
-		size_t words = (size_t)((end - start) / VMAT_CHUNK_ALIGN / 64 + 2);
-
-		if (priv->bits_max - priv->bits_used < 3 * words)
-			return NULL;
-		if (priv->bits_used < priv->bits_dirty) /* a walk before this one wrote here */
-			memset(priv->bits + priv->bits_used, 0, 3 * words * sizeof(*priv->bits));
-		segment->begins = priv->bits + priv->bits_used;
-		segment->state_low = segment->begins + words;
-		segment->state_high = segment->state_low + words;
-		priv->bits_used += 3 * words;
-		if (priv->bits_dirty < priv->bits_used)
-			priv->bits_dirty = priv->bits_used;
-	}
-	priv->segments_count++;
-	return segment;
-}
-
 /* A block of the right size, in use: it may hold the tcache of a thread. */
 static void note_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t size)
 {
@@ -143,7 +115,7 @@ static void walk_main(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 				     "the main heap is not contiguous: only the piece with "
 				     "its top is walked");
 	}
-	segment = new_segment(heap, start, region->end, index);
+	segment = vmat_heap_new_segment(heap, start, region->end, index);
 	if (!segment) {
 		vmat_heap_find_fault(heap, start, "the heap grew beyond the room reserved for it");
 		return;
@@ -173,11 +145,12 @@ static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 		start = arena->addr + priv->layout->size;
 	start = (start + 15) & ~15ULL;
 	arena->metadata += start - base;
-	segment = new_segment(heap, start, base + words[2], index);
+	segment = vmat_heap_new_segment(heap, start, base + words[2], index);
 	if (!segment) {
 		vmat_heap_find_fault(heap, base, "the heap grew beyond the room reserved for it");
 		return false;
 	}
+	segment->owned_from = base;
 	return walk_segment(heap, segment, top, &arena->metadata);
 }
 
@@ -223,7 +196,6 @@ static int walk_arenas(struct vmat_heap *heap)
 	struct vmat_heap_priv *priv = heap->priv;
 	uint64_t addr = priv->main_arena;
 
-	heap->arenas_count = 0;
 	for (int n = 0; n < ARENAS_MAX; n++) {
 		struct vmat_heap_arena *arena;
 		uint64_t top, next;
@@ -232,6 +204,7 @@ static int walk_arenas(struct vmat_heap *heap)
 			return -ENOSPC;
 		arena = &heap->arenas[heap->arenas_count];
 		*arena = (struct vmat_heap_arena){ .addr = addr, .is_main = n == 0 };
+		arena->kind = n == 0 ? "main" : "thread";
 		if (!vmat_heap_word(&priv->memory, addr + priv->layout->top, &top) ||
 		    !vmat_heap_word(&priv->memory, addr + priv->layout->next, &next) ||
 		    !vmat_heap_word(&priv->memory, addr + priv->layout->system_mem, &arena->bytes))
@@ -251,13 +224,6 @@ static int walk_arenas(struct vmat_heap *heap)
 	return -ELOOP;
 }
 
-static int compare_segments(const void *a, const void *b)
-{
-	const struct vmat_heap_segment *x = a, *y = b;
-
-	return (x->start > y->start) - (x->start < y->start);
-}
-
 /* Blocks with a mapping of their own, one behind the other from addr on. Returns where they end. */
 static uint64_t find_mapped(struct vmat_heap *heap, uint64_t addr, uint64_t end)
 {
@@ -266,7 +232,7 @@ static uint64_t find_mapped(struct vmat_heap *heap, uint64_t addr, uint64_t end)
 	while (addr < end && vmat_heap_stream(&heap->priv->memory, addr, words, 2)) {
 		uint64_t size = vmat_malloc_mapped_size(words, 8, end - addr);
 
-		if (!size || !new_segment(heap, addr, addr + size, SIZE_MAX))
+		if (!size || !vmat_heap_new_segment(heap, addr, addr + size, SIZE_MAX))
 			break;
 		addr += size;
 	}
@@ -341,19 +307,14 @@ int vmat_ptmalloc_walk(struct vmat_heap *heap)
 	size_t arena_segments;
 	int err;
 
-	priv->segments_count = priv->bits_used = priv->tcaches_count = 0;
-	priv->steps = VMAT_HEAP_STEPS;
-	heap->findings_count = heap->findings_total = 0;
+	vmat_heap_begin_walk(heap);
+	priv->tcaches_count = 0;
 	err = walk_arenas(heap);
 	if (err)
 		return err;
 	arena_segments = priv->segments_count;
-	qsort(priv->segments, arena_segments, sizeof(*priv->segments), compare_segments);
+	vmat_heap_end_walk(heap);
 	walk_mapped(heap, arena_segments);
-	qsort(priv->segments, priv->segments_count, sizeof(*priv->segments), compare_segments);
-	for (size_t i = 0; i < priv->segments_count; i++) {
-		if (priv->segments[i].arena == SIZE_MAX)
-			priv->segments[i].arena = heap->arenas_count;
-	}
+	vmat_heap_end_walk(heap);
 	return 0;
 }

@@ -94,6 +94,7 @@ static int number_segments(struct vmat_leaks *leaks)
 	if (!priv->segments)
 		return -ENOMEM;
 	priv->segments_count = heap->segments_count;
+	priv->header = heap->ops->header;
 	for (size_t i = 0; i < heap->segments_count; i++) {
 		const struct vmat_heap_segment *segment = &heap->segments[i];
 
@@ -101,7 +102,7 @@ static int number_segments(struct vmat_leaks *leaks)
 			return -E2BIG;
 		priv->segments[i].segment = segment;
 		priv->segments[i].first_granule = (uint32_t)granule;
-		granule += (segment->end - segment->start) / VMAT_CHUNK_ALIGN + 1;
+		granule += ((segment->end - segment->start) >> segment->shift) + 1;
 	}
 	if (granule >> GRANULES_MAX_SHIFT)
 		return -E2BIG;

@@ -21,14 +21,14 @@ enum {
 	SEEN = 16,         /* in a search among the leaks */
 };
 
-enum { QUEUE = 32 };
+enum { QUEUE = 32, SIZE_UNIT = 8 };
 
 struct marker {
 	struct vmat_leaks *leaks;
 	struct vmat_leaks_priv *priv;
 	unsigned char *flags;
 	uint64_t *addrs;
-	uint32_t *sizes; /* in granules */
+	uint32_t *sizes; /* in units of 8 bytes */
 	uint32_t *stack;
 	uint32_t *edges; /* as chunks; bit 31: into the chunk, not to its beginning */
 	size_t stack_count;
@@ -39,7 +39,7 @@ struct marker {
 
 static uint64_t size_of(const struct marker *marker, uint32_t chunk)
 {
-	return (uint64_t)marker->sizes[chunk] * VMAT_CHUNK_ALIGN;
+	return (uint64_t)marker->sizes[chunk] * SIZE_UNIT;
 }
 
 /* The segment that a granule belongs to. */
@@ -77,7 +77,7 @@ static uint32_t edge_of(const struct marker *marker, uint32_t noted)
 	if (!count)
 		return VMAT_NO_CHUNK;
 	return (segment->first_chunk + count - 1) |
-	       (noted & 1 && begins[bit / 64] >> bit % 64 & 1 ? 0 : INTO);
+	       (noted & 1 && segment->segment->blocks[bit / 64] >> bit % 64 & 1 ? 0 : INTO);
 }
 
 static int number_chunks(struct marker *marker)
@@ -90,7 +90,8 @@ static int number_chunks(struct marker *marker)
 		const struct vmat_heap_segment *segment = rank->segment;
 		size_t words =
 			segment->begins
-				? (size_t)((segment->end - segment->start) / VMAT_CHUNK_ALIGN / 64 +
+				? (size_t)(((segment->end - segment->start) >> segment->shift) /
+						   64 +
 					   1)
 				: 0;
 		uint32_t count = 0;
@@ -110,7 +111,7 @@ static int number_chunks(struct marker *marker)
 
 			next = vmat_heap_next(segment, addr);
 			marker->addrs[number] = addr;
-			marker->sizes[number] = (uint32_t)((next - addr) / VMAT_CHUNK_ALIGN);
+			marker->sizes[number] = (uint32_t)((next - addr) / SIZE_UNIT);
 			if (state == VMAT_CHUNK_IN_USE || state == VMAT_CHUNK_MMAPPED)
 				marker->flags[number] = IN_USE;
 			number++;
@@ -223,15 +224,16 @@ static bool is_leak(const struct marker *marker, uint32_t chunk)
 
 static uint64_t usable(const struct marker *marker, uint32_t chunk)
 {
-	uint64_t size = size_of(marker, chunk);
+	const struct vmat_heap_ops *ops = marker->leaks->heap->priv->ops;
 
-	return size > VMAT_CHUNK_HEADER ? size - 8 : 0;
+	return size_of(marker, chunk) - ops->header + ops->overlap;
 }
 
 static int add_leak(struct marker *marker, uint32_t chunk, size_t *capacity)
 {
 	struct vmat_leaks *leaks = marker->leaks;
 	struct vmat_leak *leak;
+	struct vmat_chunk found;
 
 	if (leaks->count == *capacity) {
 		size_t more_capacity = *capacity ? 2 * *capacity : 64;
@@ -244,9 +246,11 @@ static int add_leak(struct marker *marker, uint32_t chunk, size_t *capacity)
 	}
 	leak = &leaks->leaks[leaks->count++];
 	*leak = (struct vmat_leak){
-		.addr = marker->addrs[chunk] + VMAT_CHUNK_HEADER,
+		.addr = marker->addrs[chunk],
 		.size = usable(marker, chunk),
 	};
+	if (vmat_heap_find(leaks->heap, leak->addr, &found))
+		leak->addr = found.block_addr;
 	leaks->direct_count++;
 	leaks->direct_bytes += leak->size;
 	return 0;

@@ -3,7 +3,7 @@
  * reach_priv.h: a heap whose references are being collected, for the files of this folder.
  *
  * While the target stands, every word that may be an address of the heap is noted as the number of a granule
- * of 16 bytes, counted over all segments: 4 bytes each, in the order of the chunks that hold them. When
+ * of the heap, counted over all segments: 4 bytes each, in the order of the chunks that hold them. When
  * it runs again, granules become chunks, and chunks are marked.
  */
 #ifndef VMAT_REACH_PRIV_H
@@ -36,6 +36,7 @@ struct vmat_leaks_priv {
 	struct vmat_reach_segment *segments;
 	size_t segments_count;
 	uint64_t low, high; /* all segments lie in here */
+	unsigned header;    /* what a block's address is behind its chunk's */
 	size_t last;        /* the segment that the last address lay in */
 
 	struct vmat_words roots; /* granules */

@@ -37,22 +37,24 @@ static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uin
 	return &priv->segments[found];
 }
 
-/* An address of a block is 16 bytes behind its chunk's, and may be just behind its end. */
+/* An address of a block is a header behind its chunk's, and may be just behind its end. */
 static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
-	uint64_t addr = word - VMAT_CHUNK_HEADER;
+	uint64_t addr = word - priv->header;
 	const struct vmat_reach_segment *segment;
 
 	if (__builtin_expect(addr - priv->low >= priv->high - priv->low, 1))
 		return;
 	segment = segment_of(leaks, addr);
-	if (segment)
+	if (segment) {
+		uint64_t offset = addr - segment->segment->start;
+		unsigned shift = segment->segment->shift;
+
 		vmat_words_add(priv, words,
-			       (segment->first_granule +
-				(uint32_t)((addr - segment->segment->start) / VMAT_CHUNK_ALIGN))
-					       << 1 |
-				       (addr % VMAT_CHUNK_ALIGN == 0));
+			       (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
+				       ((offset & ((1ULL << shift) - 1)) == 0));
+	}
 }
 
 static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words,
@@ -166,18 +168,16 @@ static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *st
 {
 	const struct vmat_heap *heap = leaks->heap;
 	const struct vmat_stacks *stacks = leaks->priv->stacks;
-	uint64_t heap_mask = heap->priv->heap_max - 1;
+	uint64_t own_start, own_end;
 	size_t low;
 
 	*hole_start = UINT64_MAX;
 	low = vmat_heap_first_segment(leaks->heap, leaks->priv->segments_count, at);
 	if (low < leaks->priv->segments_count) {
 		const struct vmat_heap_segment *segment = leaks->priv->segments[low].segment;
-		bool is_thread_heap = segment->begins && segment->arena > 0;
-		uint64_t start = is_thread_heap ? segment->start & ~heap_mask : segment->start;
 
-		if (start < end) {
-			*hole_start = start;
+		if (segment->owned_from < end) {
+			*hole_start = segment->owned_from;
 			*hole_end = segment->end;
 		}
 	}
@@ -194,11 +194,10 @@ static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *st
 			*hole_end = until;
 		}
 	}
-	/* The main arena's own structure, in libc's data. */
-	if (heap->priv->main_arena + heap->priv->layout->size > at &&
-	    heap->priv->main_arena < end && heap->priv->main_arena < *hole_start) {
-		*hole_start = heap->priv->main_arena;
-		*hole_end = heap->priv->main_arena + heap->priv->layout->size;
+	if (heap->priv->ops->next_own(heap, at, end, &own_start, &own_end) &&
+	    own_start < *hole_start) {
+		*hole_start = own_start;
+		*hole_end = own_end;
 	}
 	return *hole_start < end;
 }
@@ -270,6 +269,7 @@ static void note_block(struct vmat_leaks *leaks, uint64_t start, uint64_t end)
 
 static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment *segment)
 {
+	const struct vmat_heap_ops *ops = leaks->heap->priv->ops;
 	struct vmat_leaks_priv *priv = leaks->priv;
 	uint64_t next;
 
@@ -278,12 +278,12 @@ static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment
 
 		next = vmat_heap_next(segment, addr);
 		vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
-		/* A chunk's block reaches into the next one's prev_size. */
+		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
-			note_block(leaks, addr + VMAT_CHUNK_HEADER,
-				   next + (next < segment->end ? 8 : 0));
+			note_block(leaks, addr + ops->header,
+				   next + (next < segment->end ? ops->overlap & ~7U : 0));
 		else if (state == VMAT_CHUNK_MMAPPED)
-			note_block(leaks, addr + VMAT_CHUNK_HEADER, next);
+			note_block(leaks, addr + ops->header, next);
 	}
 }
 

@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		memcpy(memory + at, data + 3, 8);
 	}
-	heap = vmat_heap_walk_memory(&target, &map);
+	heap = vmat_heap_walk_memory(&vmat_ptmalloc_ops, &target, &map);
 	if (heap && heap->is_walked)
 		check(heap);
 	vmat_heap_free(heap);

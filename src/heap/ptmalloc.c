@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ptmalloc.c: glibc's malloc as one of the allocators that are walked (heap_priv.h).
+ */
+#include "heap/heap_priv.h"
+
+static int walk(struct vmat_heap *heap)
+{
+	int err = vmat_ptmalloc_walk(heap);
+
+	if (!err)
+		vmat_ptmalloc_lists(heap);
+	return err;
+}
+
+/* The main arena's own structure, in libc's data: its bins and top point at chunks. */
+static bool next_own(const struct vmat_heap *heap, uint64_t at, uint64_t end, uint64_t *own_start,
+		     uint64_t *own_end)
+{
+	*own_start = heap->priv->main_arena;
+	*own_end = heap->priv->main_arena + heap->priv->layout->size;
+	return *own_end > at && *own_start < end;
+}
+
+const struct vmat_heap_ops vmat_ptmalloc_ops = {
+	.name = "glibc malloc",
+	.not_found =
+		"glibc's malloc was not found in the data of libc: it was never used, or its layout "
+		"is not known",
+	.header = VMAT_CHUNK_HEADER,
+	.overlap = 8,
+	.shift = 4,
+	.states = (1U << VMAT_CHUNK_STATES) - 1,
+	.has_trim = true,
+	.find = vmat_ptmalloc_find,
+	.walk = walk,
+	.next_own = next_own,
+};
