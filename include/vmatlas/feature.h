@@ -29,6 +29,7 @@ enum vmat_feature {
 	VMAT_FEATURE_SOFT_DIRTY,       /* soft-dirty bits that work */
 	VMAT_FEATURE_MADV_GUARD,       /* madvise MADV_GUARD_INSTALL, Linux 6.13 */
 	VMAT_FEATURE_ANON_NAMES,       /* prctl PR_SET_VMA_ANON_NAME, Linux 5.17 */
+	VMAT_FEATURE_SECCOMP,          /* system call filters for a process of ours */
 	VMAT_FEATURE_COUNT,
 };
 

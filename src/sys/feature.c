@@ -95,6 +95,11 @@ static const struct row rows[VMAT_FEATURE_COUNT] = {
 					"5.17 (built in by CONFIG_ANON_VMA_NAME)", "" },
 				      "a name given to own memory is shown in maps",
 				      "a name given to own memory is not shown in maps" },
+	[VMAT_FEATURE_SECCOMP] = { { "seccomp",
+				     "a child that can do nothing but compute, for parsing files of strangers",
+				     "symbols and source files are unknown", "3.5", "" },
+				   "a child was locked up and could not look out",
+				   "a child could not be locked up" },
 };
 
 /* 0: not probed yet; else the state plus one. */

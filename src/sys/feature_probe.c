@@ -12,6 +12,7 @@
 #include "sys/pagemap.h"
 #include "sys/procmap.h"
 #include "sys/sys_file.h"
+#include "sys/sys_jail.h"
 #include "sys/sys_process.h"
 
 /* Three pages of own memory, the middle one touched. */
@@ -231,6 +232,12 @@ static int probe_anon_names(struct arena *arena)
 	return works;
 }
 
+static int probe_seccomp(struct arena *arena)
+{
+	(void)arena;
+	return vmat_sys_jail_probe() == 0;
+}
+
 int vmat_feature_probe(enum vmat_feature feature)
 {
 	static int (*const probes[VMAT_FEATURE_COUNT])(struct arena *) = {
@@ -247,6 +254,7 @@ int vmat_feature_probe(enum vmat_feature feature)
 		[VMAT_FEATURE_SOFT_DIRTY] = probe_soft_dirty,
 		[VMAT_FEATURE_MADV_GUARD] = probe_madv_guard,
 		[VMAT_FEATURE_ANON_NAMES] = probe_anon_names,
+		[VMAT_FEATURE_SECCOMP] = probe_seccomp,
 	};
 	struct arena arena;
 	int works;
