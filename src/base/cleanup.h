@@ -31,6 +31,20 @@ static inline void vmat_cleanup_close(const int *fd)
 	}
 }
 
+static inline int vmat_errno_now(void)
+{
+	return errno;
+}
+
+static inline void vmat_cleanup_errno(const int *saved)
+{
+	errno = *saved;
+}
+
+/* At the end of the scope errno is what it was here: for what runs inside of anybody's code. */
+#define vmat_keep_errno \
+	__attribute__((cleanup(vmat_cleanup_errno), unused)) int vmat_errno_kept_ = vmat_errno_now()
+
 /* Moves a value out of a variable with cleanup. */
 #define vmat_take_ptr(pointer)                                   \
 	({                                                       \
