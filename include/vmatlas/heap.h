@@ -8,7 +8,7 @@
  *   segment   a contiguous range of an arena: the brk heap, a heap of a thread arena, a mapped block
  *   chunk     a block with its header, in use or free
  *
- * glibc's malloc (2.26 to 2.43) is walked without symbols: its structures are found by their own invariants
+ * glibc's malloc (2.26 to 2.43, 64 and 32 bit) is walked without symbols: its structures are found by their own invariants
  * and believed only when all of these hold. Of other allocators the name is said.
  */
 #ifndef VMATLAS_HEAP_H
@@ -125,7 +125,7 @@ int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const str
 struct vmat_heap *vmat_heap_free(struct vmat_heap *heap);
 
 struct vmat_chunk {
-	uint64_t addr;       /* of the header, where it has one */
+	uint64_t addr;       /* of the header, where it has one; of a mapped block, of its mapping */
 	uint64_t size;       /* of the whole chunk */
 	uint64_t block_addr; /* what malloc returned */
 	uint64_t block_size; /* what malloc_usable_size says; without meaning for free chunks */

@@ -361,12 +361,11 @@ const struct vmat_list vmat_list_findings = {
 	.meaning = "something wrong with the heap itself",
 };
 
-enum chunk_column { CHUNK_ADDR, CHUNK_SIZE, CHUNK_STATE, CHUNK_ARENA };
+enum chunk_column { CHUNK_ADDR, CHUNK_SIZE, CHUNK_STATE, CHUNK_ARENA, CHUNK_BLOCK };
 
 static const struct vmat_column chunk_columns[] = {
 	[CHUNK_ADDR] = { "CHUNK", "addr", VMAT_TYPE_ADDR, EVERYWHERE, 0,
-			 "address of the header; what malloc returned is 16 bytes above",
-			 "the walk" },
+			 "address of the header; of a mapped block, of its mapping", "the walk" },
 	[CHUNK_SIZE] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0, "with the header",
 			 "the walk" },
 	[CHUNK_STATE] = { "STATE", "state", VMAT_TYPE_STRING, EVERYWHERE, 0,
@@ -374,6 +373,8 @@ static const struct vmat_column chunk_columns[] = {
 			  .is_tinted = true },
 	[CHUNK_ARENA] = { "ARENA", "arena", VMAT_TYPE_ADDR, EVERYWHERE, 0,
 			  "the arena that it belongs to", "the walk" },
+	[CHUNK_BLOCK] = { "BLOCK", "block", VMAT_TYPE_ADDR, WIDE_AND_JSON, 0,
+			  "what malloc returned for it, when it is in use", "the walk" },
 };
 
 static void chunk_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
@@ -395,6 +396,12 @@ static void chunk_cell(const void *model, size_t row, size_t column, struct vmat
 		ret->number = chunk->arena < view->heap->arenas_count
 				      ? view->heap->arenas[chunk->arena].addr
 				      : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		break;
+	case CHUNK_BLOCK:
+		ret->number =
+			chunk->state == VMAT_CHUNK_IN_USE || chunk->state == VMAT_CHUNK_MMAPPED
+				? chunk->block_addr
+				: VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		break;
 	}
 }

@@ -204,19 +204,22 @@ static int walk_standing(struct vmat_heap *heap, const struct vmat_heap_options 
 /* What is walked has a table of functions; what nobody has a name for may be glibc's. */
 static bool is_walkable(struct vmat_heap *heap)
 {
-	static const struct vmat_heap_ops *const walked[] = { &vmat_ptmalloc_ops };
+	static const struct vmat_heap_ops *const walked[] = { &vmat_ptmalloc_ops,
+							      &vmat_ptmalloc32_ops };
+	unsigned word_size = heap->priv->memory.word_size;
+	bool is_known = false;
 
-	if (vmat_target_process(heap->priv->memory.target)->word_size == 4) {
-		refuse(heap, "heaps of 32-bit programs are not walked yet");
-		return false;
-	}
 	for (size_t i = 0; i < sizeof(walked) / sizeof(walked[0]); i++) {
 		if (heap->allocator[0] && strcmp(heap->allocator, walked[i]->name) != 0)
+			continue;
+		is_known = true;
+		if (word_size != (walked[i]->word_size ? walked[i]->word_size : 8))
 			continue;
 		heap->priv->ops = walked[i];
 		return true;
 	}
-	refuse(heap, "this allocator is known by name only: its heap is not walked");
+	refuse(heap, is_known ? "its heap is walked in programs of 64 bit only"
+			      : "this allocator is known by name only: its heap is not walked");
 	return false;
 }
 
@@ -229,7 +232,7 @@ static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_
 	if (!heap || !heap->priv || vmat_heap_memory_init(&heap->priv->memory, target) ||
 	    reserve_all(heap, map))
 		return NULL;
-	heap->priv->heap_max = vmat_malloc_heap_max(8);
+	heap->priv->heap_max = vmat_malloc_heap_max(heap->priv->memory.word_size);
 	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap_memory.c: words of the target for the walk (heap_priv.h). Only pages that are present are read, so
- * neither the target's memory nor our time depends on what a broken heap points at.
+ * heap_memory.c: words of the target for the walk (heap_priv.h), of 8 bytes or of 4. Only pages that are present
+ * are read, so neither the target's memory nor our time depends on what a broken heap points at.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@ void vmat_heap_memory_drop(struct vmat_heap_memory *memory)
 int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *target)
 {
 	memory->target = target;
+	memory->word_size = vmat_target_process(target)->word_size == 4 ? 4 : 8;
 	memory->window = malloc(VMAT_HEAP_WINDOW);
 	memory->cache = malloc((size_t)VMAT_HEAP_CACHE * VMAT_HEAP_PAGE);
 	vmat_heap_memory_drop(memory);
@@ -33,9 +34,23 @@ void vmat_heap_memory_deinit(struct vmat_heap_memory *memory)
 	free(memory->cache);
 }
 
+static void unpack(uint64_t *words, const unsigned char *bytes, size_t count, unsigned word_size)
+{
+	uint32_t half;
+
+	if (word_size == 8) {
+		memcpy(words, bytes, count * sizeof(*words));
+		return;
+	}
+	for (size_t i = 0; i < count; i++, bytes += sizeof(half)) {
+		memcpy(&half, bytes, sizeof(half));
+		words[i] = half;
+	}
+}
+
 bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count)
 {
-	size_t size = count * sizeof(*words);
+	size_t size = count * memory->word_size;
 	ssize_t got;
 
 	if (addr < memory->window_start || addr - memory->window_start > memory->window_size ||
@@ -50,7 +65,7 @@ bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *
 			return false;
 		memory->window_size = (size_t)got;
 	}
-	memcpy(words, memory->window + (addr - memory->window_start), size);
+	unpack(words, memory->window + (addr - memory->window_start), count, memory->word_size);
 	return true;
 }
 
@@ -75,13 +90,14 @@ static const unsigned char *cached_page(struct vmat_heap_memory *memory, uint64_
 
 bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count)
 {
-	for (size_t i = 0; i < count; i++, addr += 8) {
+	for (size_t i = 0; i < count; i++, addr += memory->word_size) {
 		uint64_t page = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
-		const unsigned char *bytes = addr & 7 ? NULL : cached_page(memory, page);
+		const unsigned char *bytes =
+			addr & (memory->word_size - 1) ? NULL : cached_page(memory, page);
 
 		if (!bytes)
 			return false;
-		memcpy(&words[i], bytes + (addr - page), sizeof(words[i]));
+		unpack(&words[i], bytes + (addr - page), 1, memory->word_size);
 	}
 	return true;
 }

@@ -25,6 +25,7 @@ struct vmat_heap_segment {
 	uint64_t top_size;
 	uint64_t owned_from; /* the allocator's own headers before start, which hold no roots */
 	size_t arena;        /* arenas_count: a mapped block, one chunk without bits */
+	uint64_t block;      /* of a mapped block: what malloc returned */
 	unsigned shift;      /* log2 of a granule: chunks begin and end at multiples of it */
 	uint64_t *begins;    /* one bit per granule from start on */
 	uint64_t *state_low;
@@ -39,6 +40,7 @@ struct vmat_heap_segment {
 struct vmat_heap_ops {
 	const char *name;      /* vmat_heap: allocator */
 	const char *not_found; /* why_not, when find says -ENOENT */
+	unsigned word_size;    /* of the processes that it walks; 0: 8 */
 	unsigned header, overlap;
 	unsigned shift;  /* granules of its segments */
 	unsigned states; /* bits: the chunk states that it has; the others are not known of it */
@@ -59,7 +61,7 @@ struct vmat_heap_ops {
 };
 
 /* Those that are walked, in the order in which they are tried on a program whose malloc nobody names. */
-extern const struct vmat_heap_ops vmat_ptmalloc_ops;
+extern const struct vmat_heap_ops vmat_ptmalloc_ops, vmat_ptmalloc32_ops;
 
 #define VMAT_HEAP_STEPS (256ULL << 20)
 
@@ -68,6 +70,7 @@ enum { VMAT_HEAP_WINDOW = 1 << 20, VMAT_HEAP_CACHE = 64, VMAT_HEAP_PAGE = 4096 }
 /* Reads words of the target: in sequence through a window, at random through a few cached pages. */
 struct vmat_heap_memory {
 	struct vmat_target *target;
+	unsigned word_size; /* of the target: 8 or 4 */
 	unsigned char *window;
 	uint64_t window_start;
 	size_t window_size;
@@ -119,7 +122,7 @@ int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *t
 void vmat_heap_memory_deinit(struct vmat_heap_memory *memory);
 /* Forgets what was read: the target has run since. */
 void vmat_heap_memory_drop(struct vmat_heap_memory *memory);
-/* `count` words at addr in sequence; false where a page is absent. */
+/* `count` words of the target's size at addr in sequence; false where a page is absent. */
 bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words,
 		      size_t count);
 /* The same at random addresses. */

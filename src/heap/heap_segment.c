@@ -104,6 +104,7 @@ struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t
 		.end = end,
 		.owned_from = start,
 		.arena = arena,
+		.block = start + priv->ops->header,
 		.shift = priv->ops->shift,
 	};
 	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
@@ -153,8 +154,8 @@ void vmat_heap_chunk(const struct vmat_heap *heap, const struct vmat_heap_segmen
 	ret->size = next - addr;
 	ret->state = vmat_heap_state(segment, addr);
 	ret->arena = segment->arena;
-	ret->block_addr = addr + ops->header;
-	ret->block_size = ret->size - ops->header + (has_overlap ? ops->overlap : 0);
+	ret->block_addr = segment->begins ? addr + ops->header : segment->block;
+	ret->block_size = next - ret->block_addr + (has_overlap ? ops->overlap : 0);
 	if (ops->block)
 		ops->block(heap, segment, ret);
 }

@@ -9,7 +9,7 @@
 
 #include "heap/heap_priv.h"
 
-enum { PAGE_SIZE = 4096, CHUNK_STRUCT = 48 /* sizeof(struct malloc_chunk) */, TOP_KEPT = 33 };
+enum { PAGE_SIZE = 4096 };
 
 static void add(struct vmat_heap_sums *sums, enum vmat_chunk_state state, uint64_t size)
 {
@@ -82,7 +82,8 @@ static uint64_t present_bytes(struct vmat_heap *heap, uint64_t start, uint64_t e
 /* malloc_trim gives back the whole pages within a free chunk, behind its header (glibc's mtrim). */
 static uint64_t trimmable_chunk(struct vmat_heap *heap, uint64_t addr, uint64_t size)
 {
-	uint64_t start = (addr + CHUNK_STRUCT + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
+	unsigned chunk_struct = 6 * heap->priv->memory.word_size; /* sizeof(struct malloc_chunk) */
+	uint64_t start = (addr + chunk_struct + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
 	uint64_t end = (addr + size) & ~(uint64_t)(PAGE_SIZE - 1);
 
 	return start < end ? present_bytes(heap, start, end) : 0;
@@ -91,8 +92,9 @@ static uint64_t trimmable_chunk(struct vmat_heap *heap, uint64_t addr, uint64_t 
 /* And the pages of the main arena's top but the last piece (systrim). */
 static uint64_t trimmable_top(struct vmat_heap *heap, const struct vmat_heap_segment *segment)
 {
-	uint64_t extra = segment->top_size > TOP_KEPT
-				 ? (segment->top_size - TOP_KEPT) & ~(uint64_t)(PAGE_SIZE - 1)
+	unsigned kept = vmat_chunk_min(heap->priv->memory.word_size) + 1;
+	uint64_t extra = segment->top_size > kept
+				 ? (segment->top_size - kept) & ~(uint64_t)(PAGE_SIZE - 1)
 				 : 0;
 	uint64_t end = segment->top + segment->top_size;
 

@@ -22,17 +22,16 @@ static bool next_own(const struct vmat_heap *heap, uint64_t at, uint64_t end, ui
 	return *own_end > at && *own_start < end;
 }
 
-const struct vmat_heap_ops vmat_ptmalloc_ops = {
-	.name = "glibc malloc",
-	.not_found =
-		"glibc's malloc was not found in the data of libc: it was never used, or its layout "
-		"is not known",
-	.header = VMAT_CHUNK_HEADER,
-	.overlap = 8,
-	.shift = 4,
-	.states = (1U << VMAT_CHUNK_STATES) - 1,
-	.has_trim = true,
-	.find = vmat_ptmalloc_find,
-	.walk = walk,
-	.next_own = next_own,
-};
+#define OPS(word)                                                                               \
+	{                                                                                       \
+		.name = "glibc malloc",                                                         \
+		.not_found =                                                                    \
+			"glibc's malloc was not found in the data of libc: it was never used, " \
+			"or its layout is not known",                                           \
+		.word_size = (word), .header = 2 * (word), .overlap = (word), .shift = 4,       \
+		.states = (1U << VMAT_CHUNK_STATES) - 1, .has_trim = true,                      \
+		.find = vmat_ptmalloc_find, .walk = walk, .next_own = next_own,                 \
+	}
+
+const struct vmat_heap_ops vmat_ptmalloc_ops = OPS(8);
+const struct vmat_heap_ops vmat_ptmalloc32_ops = OPS(4);

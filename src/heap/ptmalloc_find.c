@@ -11,10 +11,11 @@
 
 #include "heap/heap_priv.h"
 
-enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 18 };
+enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19 };
 
 /* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
 struct mp_layout {
+	unsigned word_size;
 	unsigned n_mmaps; /* int, followed by n_mmaps_max and max_n_mmaps */
 	unsigned mmapped_mem;
 	unsigned sbrk_base;
@@ -23,21 +24,32 @@ struct mp_layout {
 };
 
 static const struct mp_layout mp_layouts[] = {
-	{ 60, 80, 96, 104, 120 },  /* 2.35 to 2.42 */
-	{ 40, 56, 72, 80, 96 },    /* 2.26 to 2.34 */
-	{ 68, 88, 104, 112, 128 }, /* 2.43 */
+	{ 8, 60, 80, 96, 104, 120 },  /* 2.35 to 2.42 */
+	{ 8, 40, 56, 72, 80, 96 },    /* 2.26 to 2.34 */
+	{ 8, 68, 88, 104, 112, 128 }, /* 2.43 */
+	{ 4, 32, 48, 56, 60, 68 },    /* the same three */
+	{ 4, 20, 36, 44, 48, 56 },    { 4, 36, 52, 60, 64, 72 },
 };
 
 static bool bin_is_closed(struct vmat_heap_memory *memory, uint64_t bin)
 {
+	unsigned header = vmat_chunk_header(memory->word_size);
 	uint64_t links[2], back;
 
-	if (!vmat_heap_words(memory, bin + 16, links, 2))
+	if (!vmat_heap_words(memory, bin + header, links, 2))
 		return false;
 	if (links[0] == bin && links[1] == bin)
 		return true;
-	return vmat_heap_word(memory, links[0] + 24, &back) && back == bin &&
-	       vmat_heap_word(memory, links[1] + 16, &back) && back == bin;
+	return vmat_heap_word(memory, links[0] + header + memory->word_size, &back) &&
+	       back == bin && vmat_heap_word(memory, links[1] + header, &back) && back == bin;
+}
+
+/* A thread arena stands right behind the heap_info of its first heap, whose size depends on the generation. */
+static bool may_be_thread_arena(uint64_t addr, unsigned word_size)
+{
+	uint64_t offset = addr & 0xfffff;
+
+	return word_size == 8 ? offset == 0x20 || offset == 0x30 : offset == 0x18;
 }
 
 static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
@@ -46,10 +58,10 @@ static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
 	uint64_t next;
 	int n = 0;
 
-	if (!vmat_heap_word(memory, addr + layout->next, &next))
+	if (layout->word_size != memory->word_size ||
+	    !vmat_heap_word(memory, addr + layout->next, &next))
 		return false;
-	/* A thread arena stands behind the heap_info of its first heap. */
-	if (next != addr && (next & 0xfffff) != 0x20 && (next & 0xfffff) != 0x30)
+	if (next != addr && !may_be_thread_arena(next, memory->word_size))
 		return false;
 	for (; next != addr && n < ARENAS_MAX; n++) {
 		if (!next || !vmat_heap_word(memory, next + layout->next, &next))
@@ -58,7 +70,7 @@ static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
 	if (n == ARENAS_MAX)
 		return false;
 	for (unsigned i = 0; i < VMAT_MALLOC_BINS; i++) {
-		if (!bin_is_closed(memory, addr + layout->bins + 16ULL * i - 16))
+		if (!bin_is_closed(memory, vmat_malloc_bin(layout, addr, i)))
 			return false;
 	}
 	return true;
@@ -75,7 +87,7 @@ static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *re
 	struct vmat_heap_priv *priv = heap->priv;
 	uint64_t end = data_end(region);
 
-	for (uint64_t addr = region->start; addr < end; addr += 8) {
+	for (uint64_t addr = region->start; addr < end; addr += priv->memory.word_size) {
 		for (size_t i = 0; i < vmat_malloc_layouts_count; i++) {
 			const struct vmat_malloc_layout *layout = &vmat_malloc_layouts[i];
 
@@ -89,19 +101,28 @@ static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *re
 	return false;
 }
 
-static uint32_t half(const uint64_t *words, unsigned offset)
+static uint32_t number(const uint64_t *words, const struct mp_layout *layout, unsigned offset)
 {
-	return (uint32_t)(words[offset / 8] >> (offset % 8 ? 32 : 0));
+	return (uint32_t)(words[offset / layout->word_size] >> offset % layout->word_size * 8);
+}
+
+static uint64_t word(const uint64_t *words, const struct mp_layout *layout, unsigned offset)
+{
+	return words[offset / layout->word_size];
 }
 
 static bool is_mp(const uint64_t *words, const struct mp_layout *layout, uint64_t heap_start,
 		  uint64_t heap_end)
 {
-	uint32_t now = half(words, layout->n_mmaps), most = half(words, layout->n_mmaps + 8);
-	uint64_t sbrk_base = words[layout->sbrk_base / 8], bytes = words[layout->mmapped_mem / 8];
-	uint64_t bins = words[layout->tcache_bins / 8], count = words[layout->tcache_count / 8];
+	uint32_t now = number(words, layout, layout->n_mmaps);
+	uint32_t most = number(words, layout, layout->n_mmaps + 8);
+	uint64_t sbrk_base = word(words, layout, layout->sbrk_base);
+	uint64_t bytes = word(words, layout, layout->mmapped_mem);
+	uint64_t bins = word(words, layout, layout->tcache_bins);
+	uint64_t count = word(words, layout, layout->tcache_count);
 
-	if (now > most || bytes > words[layout->mmapped_mem / 8 + 1] || bytes & 15)
+	if (now > most || bytes & 15 ||
+	    bytes > word(words, layout, layout->mmapped_mem + layout->word_size))
 		return false;
 	if (sbrk_base ? sbrk_base < heap_start || sbrk_base >= heap_end : heap_end != 0)
 		return false;
@@ -119,22 +140,24 @@ static void find_mp(struct vmat_heap *heap, const struct vmat_region *region)
 		start = start ? start : priv->map->regions[i].start;
 		end = priv->map->regions[i].end;
 	}
-	for (uint64_t addr = region->start; addr < data_end(region); addr += 8) {
+	for (uint64_t addr = region->start; addr < data_end(region);
+	     addr += priv->memory.word_size) {
 		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
 			continue;
 		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
 			const struct mp_layout *layout = &mp_layouts[i];
 
-			if (!is_mp(words, layout, start, end))
+			if (layout->word_size != priv->memory.word_size ||
+			    !is_mp(words, layout, start, end))
 				continue;
 			priv->mp_addr = addr;
-			priv->sbrk_base = words[layout->sbrk_base / 8];
-			heap->mmapped_expected = half(words, layout->n_mmaps);
-			heap->mmapped_bytes_expected = words[layout->mmapped_mem / 8];
+			priv->sbrk_base = word(words, layout, layout->sbrk_base);
+			heap->mmapped_expected = number(words, layout, layout->n_mmaps);
+			heap->mmapped_bytes_expected = word(words, layout, layout->mmapped_mem);
 			heap->trim_threshold = words[0];
 			heap->mmap_threshold = words[2];
 			heap->arena_max = words[4];
-			heap->tcache_count = words[layout->tcache_count / 8];
+			heap->tcache_count = word(words, layout, layout->tcache_count);
 			return;
 		}
 	}

@@ -10,7 +10,7 @@
 
 #include "heap/heap_priv.h"
 
-enum { TCACHE_WORDS = 0x300 / 8, SAFE_LINK_SHIFT = 12 };
+enum { TCACHE_WORDS = 0x1d0 / 4, SAFE_LINK_SHIFT = 12 };
 
 /* The segment of the chunk that begins at addr, NULL when none does. */
 static struct vmat_heap_segment *chunk_at(const struct vmat_heap *heap, uint64_t addr)
@@ -53,6 +53,8 @@ static bool follow(struct vmat_heap *heap, uint64_t place, uint64_t header, uint
 static void walk_fastbin(struct vmat_heap *heap, const struct vmat_heap_arena *arena,
 			 uint64_t chunk)
 {
+	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
+
 	for (uint64_t n = 0; chunk; n++) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
 
@@ -65,7 +67,7 @@ static void walk_fastbin(struct vmat_heap *heap, const struct vmat_heap_arena *a
 			return;
 		}
 		vmat_heap_set_state(segment, chunk, VMAT_CHUNK_FASTBIN);
-		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, 0, &chunk)) {
+		if (!follow(heap, chunk + header, 0, &chunk)) {
 			vmat_heap_find_fault(heap, chunk, "a link of a fastbin leads to no chunk");
 			return;
 		}
@@ -76,12 +78,11 @@ static void walk_fastbins(struct vmat_heap *heap, const struct vmat_heap_arena *
 {
 	const struct vmat_malloc_layout *layout = heap->priv->layout;
 
-	if (!layout->fastbins)
-		return;
-	for (unsigned i = 0; i < VMAT_MALLOC_FASTBINS; i++) {
+	for (unsigned i = 0; i < layout->fastbins_count; i++) {
 		uint64_t head;
 
-		if (vmat_heap_word(&heap->priv->memory, arena->addr + layout->fastbins + 8ULL * i,
+		if (vmat_heap_word(&heap->priv->memory,
+				   arena->addr + layout->fastbins + (uint64_t)layout->word_size * i,
 				   &head))
 			walk_fastbin(heap, arena, head);
 	}
@@ -91,9 +92,10 @@ static void walk_fastbins(struct vmat_heap *heap, const struct vmat_heap_arena *
 static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint64_t bin,
 		     uint64_t most)
 {
+	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
 	uint64_t chunk;
 
-	if (!vmat_heap_word(&heap->priv->memory, bin + 16, &chunk))
+	if (!vmat_heap_word(&heap->priv->memory, bin + header, &chunk))
 		return;
 	for (uint64_t n = 0; chunk != bin && heap->priv->steps; n++) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
@@ -106,7 +108,7 @@ static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint
 			return;
 		}
 		arena->bin_chunks++;
-		if (!vmat_heap_word(&heap->priv->memory, chunk + 16, &chunk))
+		if (!vmat_heap_word(&heap->priv->memory, chunk + header, &chunk))
 			return;
 	}
 }
@@ -116,7 +118,7 @@ static uint64_t tcache_count(const struct vmat_heap *heap, const struct vmat_tca
 			     const uint64_t *words, unsigned bin)
 {
 	unsigned offset = bin * layout->count_size;
-	uint64_t value = words[offset / 8] >> offset % 8 * 8;
+	uint64_t value = words[offset / layout->word_size] >> offset % layout->word_size * 8;
 
 	value &= layout->count_size == 1 ? 0xff : 0xffff;
 	if (!layout->counts_free_slots)
@@ -132,7 +134,8 @@ static uint64_t tcache_count(const struct vmat_heap *heap, const struct vmat_tca
  */
 static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t count, uint64_t size)
 {
-	uint64_t chunk = user ? user - VMAT_CHUNK_HEADER : 0;
+	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
+	uint64_t chunk = user ? user - header : 0;
 	uint64_t n;
 
 	for (n = 0; chunk && n <= count + 1; n++) {
@@ -142,7 +145,7 @@ static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t co
 			return false;
 		if (size && vmat_heap_next(segment, chunk) - chunk != size)
 			return false;
-		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, VMAT_CHUNK_HEADER, &chunk))
+		if (!follow(heap, chunk + header, header, &chunk))
 			return false;
 	}
 	return !chunk && n <= count + 1 && n + 1 >= count;
@@ -150,7 +153,8 @@ static bool check_tcache_list(struct vmat_heap *heap, uint64_t user, uint64_t co
 
 static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
 {
-	uint64_t chunk = user ? user - VMAT_CHUNK_HEADER : 0;
+	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
+	uint64_t chunk = user ? user - header : 0;
 
 	while (chunk) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
@@ -158,7 +162,7 @@ static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
 		if (!segment || vmat_heap_state(segment, chunk) != VMAT_CHUNK_IN_USE)
 			return;
 		vmat_heap_set_state(segment, chunk, VMAT_CHUNK_TCACHE);
-		if (!follow(heap, chunk + VMAT_CHUNK_HEADER, VMAT_CHUNK_HEADER, &chunk))
+		if (!follow(heap, chunk + header, header, &chunk))
 			return;
 	}
 }
@@ -167,25 +171,27 @@ static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
 static void try_tcache(struct vmat_heap *heap, uint64_t addr)
 {
 	const struct vmat_heap_segment *segment = chunk_at(heap, addr);
+	unsigned word_size = heap->priv->memory.word_size, header = vmat_chunk_header(word_size);
 	const struct vmat_tcache_layout *layout;
 	uint64_t words[TCACHE_WORDS], size;
 
 	if (!segment)
 		return;
 	size = vmat_heap_next(segment, addr) - addr;
-	layout = vmat_tcache_layout_of(size);
+	layout = vmat_tcache_layout_of(size, word_size);
 	if (!layout ||
-	    !vmat_heap_words(&heap->priv->memory, addr + VMAT_CHUNK_HEADER, words, size / 8 - 2))
+	    !vmat_heap_words(&heap->priv->memory, addr + header, words, size / word_size - 2))
 		return;
 	for (unsigned i = 0; i < layout->bins; i++) {
 		uint64_t count = tcache_count(heap, layout, words, i);
-		uint64_t list = words[layout->entries / 8 + i];
+		uint64_t list = words[layout->entries / word_size + i];
+		uint64_t exactly = vmat_chunk_min(word_size) + (uint64_t)VMAT_CHUNK_ALIGN * i;
 
-		if (!check_tcache_list(heap, list, count, i < 64 ? 16ULL * i + 32 : 0))
+		if (!check_tcache_list(heap, list, count, i < 64 ? exactly : 0))
 			return;
 	}
 	for (unsigned i = 0; i < layout->bins; i++)
-		mark_tcache_list(heap, words[layout->entries / 8 + i]);
+		mark_tcache_list(heap, words[layout->entries / word_size + i]);
 }
 
 static uint64_t count_free(const struct vmat_heap *heap, size_t arena)
@@ -230,7 +236,7 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap)
 		uint64_t most = count_free(heap, i);
 
 		for (unsigned bin = 0; bin < VMAT_MALLOC_BINS; bin++)
-			walk_bin(heap, arena, arena->addr + layout->bins + 16ULL * bin - 16, most);
+			walk_bin(heap, arena, vmat_malloc_bin(layout, arena->addr, bin), most);
 		if (arena->is_complete && arena->bin_chunks != most &&
 		    !is_in_flight(heap, arena, most))
 			vmat_heap_find_fault(heap, arena->addr,

@@ -12,14 +12,15 @@
 
 #include "heap/heap_priv.h"
 
-enum { ARENAS_MAX = 65536, HEAPS_MAX = 1 << 20, FENCEPOST = 16 };
+enum { ARENAS_MAX = 65536, HEAPS_MAX = 1 << 20 };
 
 /* A block of the right size, in use: it may hold the tcache of a thread. */
 static void note_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t size)
 {
 	struct vmat_heap_priv *priv = heap->priv;
 
-	if (vmat_tcache_layout_of(size) && priv->tcaches_count < priv->tcaches_max)
+	if (vmat_tcache_layout_of(size, priv->memory.word_size) &&
+	    priv->tcaches_count < priv->tcaches_max)
 		priv->tcaches[priv->tcaches_count++] = addr;
 }
 
@@ -31,6 +32,7 @@ static bool walk_segment(struct vmat_heap *heap, struct vmat_heap_segment *segme
 			 uint64_t *metadata)
 {
 	struct vmat_heap_memory *memory = &heap->priv->memory;
+	unsigned fencepost = vmat_chunk_header(memory->word_size);
 	uint64_t addr = segment->start, limit = segment->end, words[2], head;
 
 	segment->end = addr;
@@ -41,7 +43,7 @@ static bool walk_segment(struct vmat_heap *heap, struct vmat_heap_segment *segme
 	head = words[1];
 	while (addr < limit) {
 		uint64_t size = head & ~(uint64_t)VMAT_CHUNK_FLAGS, next = addr + size;
-		bool is_fencepost = size == FENCEPOST || size == 0;
+		bool is_fencepost = size == fencepost || size == 0;
 
 		if (addr == top) {
 			segment->top = top;
@@ -54,8 +56,8 @@ static bool walk_segment(struct vmat_heap *heap, struct vmat_heap_segment *segme
 			*metadata += limit - addr;
 			return true;
 		}
-		if (size < VMAT_CHUNK_MIN || size % VMAT_CHUNK_ALIGN || next > limit ||
-		    next < addr || head & VMAT_CHUNK_IS_MMAPPED) {
+		if (size < vmat_chunk_min(memory->word_size) || size % VMAT_CHUNK_ALIGN ||
+		    next > limit || next < addr || head & VMAT_CHUNK_IS_MMAPPED) {
 			vmat_heap_find_fault(heap, addr,
 					     "a chunk cannot have the size field 0x%llx",
 					     (unsigned long long)head);
@@ -98,7 +100,7 @@ static void walk_main(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 	struct vmat_heap_segment *segment;
 	uint64_t start = priv->sbrk_base, words[2];
 
-	if (top == arena->addr + priv->layout->bins - 16) { /* nothing was ever allocated */
+	if (top == vmat_malloc_bin(priv->layout, arena->addr, 0)) { /* nothing was ever allocated */
 		arena->is_complete = true;
 		return;
 	}
@@ -115,6 +117,7 @@ static void walk_main(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 				     "the main heap is not contiguous: only the piece with "
 				     "its top is walked");
 	}
+	start = vmat_chunk_align(start, priv->memory.word_size);
 	segment = vmat_heap_new_segment(heap, start, region->end, index);
 	if (!segment) {
 		vmat_heap_find_fault(heap, start, "the heap grew beyond the room reserved for it");
@@ -133,7 +136,8 @@ static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 	struct vmat_heap_segment *segment;
 
 	if (!region || !vmat_heap_words(&priv->memory, base, words, 4) ||
-	    !vmat_malloc_is_heap(words, 8, priv->heap_max, base, region->end, &found, &size) ||
+	    !vmat_malloc_is_heap(words, priv->memory.word_size, priv->heap_max, base, region->end,
+				 &found, &size) ||
 	    found != arena->addr) {
 		vmat_heap_find_fault(heap, base, "no heap_info of arena 0x%llx is here",
 				     (unsigned long long)arena->addr);
@@ -143,7 +147,7 @@ static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 	start = base + info;
 	if ((arena->addr & ~(priv->heap_max - 1)) == base)
 		start = arena->addr + priv->layout->size;
-	start = (start + 15) & ~15ULL;
+	start = vmat_chunk_align(start, priv->memory.word_size);
 	arena->metadata += start - base;
 	segment = vmat_heap_new_segment(heap, start, base + words[2], index);
 	if (!segment) {
@@ -184,8 +188,8 @@ static void walk_thread_arena(struct vmat_heap *heap, struct vmat_heap_arena *ar
  */
 static void find_heap_max(struct vmat_heap *heap, uint64_t arena)
 {
-	for (heap->priv->heap_max = vmat_malloc_heap_max(8); heap->priv->heap_max > 1 << 20;
-	     heap->priv->heap_max /= 2) {
+	for (heap->priv->heap_max = vmat_malloc_heap_max(heap->priv->memory.word_size);
+	     heap->priv->heap_max > 1 << 20; heap->priv->heap_max /= 2) {
 		if ((arena & (heap->priv->heap_max - 1)) <= 64)
 			return;
 	}
@@ -224,19 +228,55 @@ static int walk_arenas(struct vmat_heap *heap)
 	return -ELOOP;
 }
 
-/* Blocks with a mapping of their own, one behind the other from addr on. Returns where they end. */
-static uint64_t find_mapped(struct vmat_heap *heap, uint64_t addr, uint64_t end)
+/* A block with a mapping of its own, within [low, high). */
+struct mapped {
+	uint64_t low, high;
+	uint64_t start, end, block;
+};
+
+/* Takes the header at addr for that of a block, if it is one. */
+static bool try_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *mapped)
 {
-	uint64_t words[2];
+	struct vmat_heap_memory *memory = &heap->priv->memory;
+	uint64_t words[2], start, end;
 
-	while (addr < end && vmat_heap_stream(&heap->priv->memory, addr, words, 2)) {
-		uint64_t size = vmat_malloc_mapped_size(words, 8, end - addr);
+	if (!vmat_heap_words(memory, addr, words, 2) ||
+	    !vmat_malloc_mapped_header(words, memory->word_size, addr, &start, &end) ||
+	    start < mapped->low || end > mapped->high)
+		return false;
+	mapped->start = start;
+	mapped->end = end;
+	mapped->block = addr + vmat_chunk_header(memory->word_size);
+	return true;
+}
 
-		if (!size || !vmat_heap_new_segment(heap, addr, addr + size, SIZE_MAX))
-			break;
-		addr += size;
+/*
+ * A block whose header lies in the page at addr. memalign leaves the header that malloc had written at the beginning
+ * of the mapping, and writes another one: the last one in the page is taken, and of one that begins the mapping it is
+ * tried whether the block was moved to a multiple of more than a page.
+ */
+static bool find_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *mapped)
+{
+	unsigned word_size = heap->priv->memory.word_size, header = vmat_chunk_header(word_size);
+	bool is_found = false;
+
+	for (uint64_t at = vmat_chunk_align(addr, word_size); at < addr + VMAT_HEAP_PAGE;
+	     at += VMAT_CHUNK_ALIGN)
+		is_found |= try_mapped(heap, at, mapped);
+	if (!is_found)
+		return false;
+	for (uint64_t align = 2 * VMAT_HEAP_PAGE;
+	     mapped->block < addr + 2 * VMAT_CHUNK_ALIGN && align < mapped->end - mapped->start;
+	     align *= 2) {
+		struct mapped aligned = *mapped;
+		uint64_t block = (mapped->block + align - 1) & ~(align - 1);
+
+		if (try_mapped(heap, block - header, &aligned) && aligned.start == mapped->start) {
+			*mapped = aligned;
+			return true;
+		}
 	}
-	return addr;
+	return true;
 }
 
 /* Where the heap of an arena ends that holds addr; addr when none does. Segments of arenas are sorted. */
@@ -258,15 +298,24 @@ static bool all_mapped_found(const struct vmat_heap *heap, size_t arena_segments
 
 /* Looks at the pages of a run that is present, from *at on. */
 static void find_mapped_in_run(struct vmat_heap *heap, size_t arena_segments,
-			       const struct vmat_page_run *run, uint64_t end, uint64_t *at)
+			       const struct vmat_page_run *run, struct mapped *mapped, uint64_t *at)
 {
 	if (*at < run->start)
 		*at = run->start;
 	while (*at < run->end && !all_mapped_found(heap, arena_segments)) {
 		uint64_t next = skip_arena(heap, arena_segments, *at);
 
-		if (next == *at)
-			next = find_mapped(heap, *at, end);
+		if (next == *at && find_mapped(heap, *at, mapped)) {
+			struct vmat_heap_segment *segment =
+				vmat_heap_new_segment(heap, mapped->start, mapped->end, SIZE_MAX);
+
+			if (!segment)
+				return;
+			segment->block = mapped->block;
+			next = mapped->end;
+		}
+		if (next > *at)
+			mapped->low = next;
 		*at = next > *at ? next : *at + VMAT_HEAP_PAGE;
 	}
 }
@@ -284,6 +333,7 @@ static void walk_mapped(struct vmat_heap *heap, size_t arena_segments)
 	for (size_t i = 0; i < priv->map->count && !all_mapped_found(heap, arena_segments); i++) {
 		const struct vmat_region *region = &priv->map->regions[i];
 		uint64_t addr = region->start, at = region->start;
+		struct mapped mapped = { .low = region->start, .high = region->end };
 
 		if (region->backing != VMAT_BACKING_ANON || region->name[0] ||
 		    !(region->prot & VMAT_PROT_WRITE))
@@ -295,8 +345,7 @@ static void walk_mapped(struct vmat_heap *heap, size_t arena_segments)
 			if (count < 0)
 				return;
 			for (int k = 0; k < count; k++)
-				find_mapped_in_run(heap, arena_segments, &runs[k], region->end,
-						   &at);
+				find_mapped_in_run(heap, arena_segments, &runs[k], &mapped, &at);
 		}
 	}
 }

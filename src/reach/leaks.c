@@ -73,7 +73,7 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 		if (map->regions[i].prot & VMAT_PROT_READ && vmat_is_known(map->regions[i].rss))
 			bytes += map->regions[i].rss;
 	}
-	words = (size_t)(bytes / 8 * 5 / 4);
+	words = (size_t)(bytes / priv->word_size * 5 / 4);
 	err = words_init(&priv->roots, words);
 	if (!err)
 		err = words_init(&priv->edges, words);
@@ -102,7 +102,9 @@ static int number_segments(struct vmat_leaks *leaks)
 			return -E2BIG;
 		priv->segments[i].segment = segment;
 		priv->segments[i].first_granule = (uint32_t)granule;
-		granule += ((segment->end - segment->start) >> segment->shift) + 1;
+		/* Of a mapped block it is only said that something refers to it, and whether to its beginning. */
+		granule += segment->begins ? ((segment->end - segment->start) >> segment->shift) + 1
+					   : 1;
 	}
 	if (granule >> GRANULES_MAX_SHIFT)
 		return -E2BIG;
@@ -143,10 +145,12 @@ static bool is_text(const unsigned char *bytes, size_t size)
 static const char *type_of(struct vmat_leaks *leaks, const unsigned char *bytes, size_t size)
 {
 	const struct vmat_region *region;
-	uint64_t words[LOOKED_AT / 8] = { 0 };
-	size_t count = size / 8, pointers = 0, zeroes = 0;
+	const unsigned word_size = leaks->priv->word_size;
+	uint64_t words[LOOKED_AT / 4] = { 0 };
+	size_t count = size / word_size, pointers = 0, zeroes = 0;
 
-	memcpy(words, bytes, count * 8);
+	for (size_t i = 0; i < count; i++)
+		memcpy(&words[i], bytes + i * word_size, word_size); /* little endian */
 	region = count ? vmat_map_at(leaks->heap->priv->map, words[0]) : NULL;
 	if (region && region->backing == VMAT_BACKING_FILE && region->offset &&
 	    !(region->prot & (VMAT_PROT_WRITE | VMAT_PROT_EXEC))) {
@@ -198,6 +202,8 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 
 	if (leaks)
 		leaks->priv = calloc(1, sizeof(*leaks->priv));
+	if (leaks && leaks->priv)
+		leaks->priv->word_size = vmat_target_process(target)->word_size == 4 ? 4 : 8;
 	if (!leaks || !leaks->priv || reserve_words(leaks->priv, map))
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	stopping.is_running_allowed = false;

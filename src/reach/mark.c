@@ -21,14 +21,13 @@ enum {
 	SEEN = 16,         /* in a search among the leaks */
 };
 
-enum { QUEUE = 32, SIZE_UNIT = 8 };
+enum { QUEUE = 32 };
 
 struct marker {
 	struct vmat_leaks *leaks;
 	struct vmat_leaks_priv *priv;
 	unsigned char *flags;
 	uint64_t *addrs;
-	uint32_t *sizes; /* in units of 8 bytes */
 	uint32_t *stack;
 	uint32_t *edges; /* as chunks; bit 31: into the chunk, not to its beginning */
 	size_t stack_count;
@@ -36,11 +35,6 @@ struct marker {
 
 #define INTO        0x80000000u
 #define CHUNK(edge) ((edge) & ~INTO)
-
-static uint64_t size_of(const struct marker *marker, uint32_t chunk)
-{
-	return (uint64_t)marker->sizes[chunk] * SIZE_UNIT;
-}
 
 /* The segment that a granule belongs to. */
 static const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv *priv,
@@ -71,7 +65,7 @@ static uint32_t edge_of(const struct marker *marker, uint32_t noted)
 
 	bit = granule - segment->first_granule;
 	if (!begins || !segment->ranks)
-		return segment->first_chunk | (noted & 1 && bit == 0 ? 0 : INTO);
+		return segment->first_chunk | (noted & 1 ? 0 : INTO);
 	count = segment->ranks[bit / 64] +
 		(uint32_t)__builtin_popcountll(begins[bit / 64] & (~0ULL >> (63 - bit % 64)));
 	if (!count)
@@ -111,7 +105,6 @@ static int number_chunks(struct marker *marker)
 
 			next = vmat_heap_next(segment, addr);
 			marker->addrs[number] = addr;
-			marker->sizes[number] = (uint32_t)((next - addr) / SIZE_UNIT);
 			if (state == VMAT_CHUNK_IN_USE || state == VMAT_CHUNK_MMAPPED)
 				marker->flags[number] = IN_USE;
 			number++;
@@ -224,9 +217,10 @@ static bool is_leak(const struct marker *marker, uint32_t chunk)
 
 static uint64_t usable(const struct marker *marker, uint32_t chunk)
 {
-	const struct vmat_heap_ops *ops = marker->leaks->heap->priv->ops;
+	struct vmat_chunk found;
 
-	return size_of(marker, chunk) - ops->header + ops->overlap;
+	return vmat_heap_find(marker->leaks->heap, marker->addrs[chunk], &found) ? found.block_size
+										 : 0;
 }
 
 static int add_leak(struct marker *marker, uint32_t chunk, size_t *capacity)
@@ -406,14 +400,12 @@ int vmat_reach_mark(struct vmat_leaks *leaks)
 	priv->chunks_count = priv->offsets.count - 1;
 	marker.flags = calloc(priv->chunks_count + 1, 1);
 	marker.addrs = malloc((priv->chunks_count + 1) * sizeof(*marker.addrs));
-	marker.sizes = malloc((priv->chunks_count + 1) * sizeof(*marker.sizes));
 	marker.stack = malloc((priv->chunks_count + 1) * sizeof(*marker.stack));
 	marker.edges = priv->edges.words; /* in place: a noted granule becomes an edge */
-	if (marker.flags && marker.addrs && marker.sizes && marker.stack)
+	if (marker.flags && marker.addrs && marker.stack)
 		err = mark_all(&marker);
 	free(marker.flags);
 	free(marker.addrs);
-	free(marker.sizes);
 	free(marker.stack);
 	return err;
 }

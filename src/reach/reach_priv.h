@@ -35,6 +35,7 @@ struct vmat_leaks_priv {
 	struct vmat_stacks *stacks;
 	struct vmat_reach_segment *segments;
 	size_t segments_count;
+	unsigned word_size; /* of the target's addresses: 8 or 4 */
 	uint64_t low, high; /* all segments lie in here */
 	unsigned header;    /* what a block's address is behind its chunk's */
 	size_t last;        /* the segment that the last address lay in */

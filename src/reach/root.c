@@ -41,19 +41,24 @@ static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uin
 static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
-	uint64_t addr = word - priv->header;
+	uint64_t addr = word - priv->header, offset;
 	const struct vmat_reach_segment *segment;
 
 	if (__builtin_expect(addr - priv->low >= priv->high - priv->low, 1))
 		return;
 	segment = segment_of(leaks, addr);
-	if (segment) {
-		uint64_t offset = addr - segment->segment->start;
+	if (!segment)
+		return;
+	offset = addr - segment->segment->start;
+	if (segment->segment->begins) {
 		unsigned shift = segment->segment->shift;
 
 		vmat_words_add(priv, words,
 			       (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
 				       ((offset & ((1ULL << shift) - 1)) == 0));
+	} else {
+		vmat_words_add(priv, words,
+			       segment->first_granule << 1 | (word == segment->segment->block));
 	}
 }
 
@@ -61,7 +66,15 @@ static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words
 			      const unsigned char *bytes, size_t size)
 {
 	uint64_t word;
+	uint32_t half;
 
+	if (leaks->priv->word_size == 4) {
+		for (size_t at = 0; at + 4 <= size; at += 4) {
+			memcpy(&half, bytes + at, sizeof(half));
+			note_word(leaks, words, half);
+		}
+		return;
+	}
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
 		note_word(leaks, words, word);
@@ -73,10 +86,11 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		       uint64_t end)
 {
 	struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
+	const unsigned word_size = leaks->priv->word_size;
 	uint64_t word;
 
-	start = (start + 7) & ~7ULL;
-	while (start + 8 <= end) {
+	start = (start + word_size - 1) & ~(uint64_t)(word_size - 1);
+	while (start + word_size <= end) {
 		const unsigned char *bytes;
 		size_t size;
 
@@ -89,7 +103,7 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		size = memory->window_size - (size_t)(start - memory->window_start);
 		if (size > end - start)
 			size = (size_t)(end - start);
-		size &= ~(size_t)7;
+		size &= ~(size_t)(word_size - 1);
 		note_bytes(leaks, words, bytes, size);
 		start += size;
 	}
@@ -127,12 +141,8 @@ static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *sto
 
 		for (size_t k = 0; k < registers->general_count; k++)
 			note_word(leaks, &leaks->priv->roots, registers->general[k]);
-		for (size_t k = 0; k + 8 <= registers->extended_size; k += 8) {
-			uint64_t word;
-
-			memcpy(&word, registers->extended + k, sizeof(word));
-			note_word(leaks, &leaks->priv->roots, word);
-		}
+		note_bytes(leaks, &leaks->priv->roots, registers->extended,
+			   registers->extended_size);
 	}
 }
 
@@ -281,9 +291,11 @@ static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
 			note_block(leaks, addr + ops->header,
-				   next + (next < segment->end ? ops->overlap & ~7U : 0));
+				   next + (next < segment->end
+						   ? ops->overlap & ~(priv->word_size - 1)
+						   : 0));
 		else if (state == VMAT_CHUNK_MMAPPED)
-			note_block(leaks, addr + ops->header, next);
+			note_block(leaks, segment->block, next);
 	}
 }
 

@@ -31,9 +31,9 @@ def heap(pid, *options):
 
 
 class Truth:
-    def __init__(self, threads, blocks, mix, env=None):
+    def __init__(self, threads, blocks, mix, env=None, program=TRUTH):
         self.list = tempfile.NamedTemporaryFile(prefix="vmatlas-heap-")
-        self.process = subprocess.Popen([TRUTH, str(threads), str(blocks), str(mix), self.list.name], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([program, str(threads), str(blocks), str(mix), self.list.name], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.info = json.loads(self.process.stdout.readline())
         self.process.stdout.readline()
@@ -58,52 +58,68 @@ class Truth:
         self.process.stdout.close()
 
 
-def check_sums(name, info, doc):
+def check_sums(name, info, doc, chunks):
     """The six fields of mallinfo2 that describe the arenas, and the two of mapped blocks."""
+    def count(state):
+        return sum(c["state"] == state for c in chunks)
+
     totals, arenas = doc["totals"], [a for a in doc["arenas"] if a["kind"] != "mapped"]
     arena = sum(a["bytes"] for a in arenas)
     free = sum(a["free"] + a["top"] + a["fastbin"] for a in arenas)
     with_top = sum(a["top"] > 0 for a in arenas)
-    got = {"arena": arena, "ordblks": totals["chunks_free"] + with_top, "fsmblks": totals["fastbin"],
-           "uordblks": arena - free, "fordblks": free, "hblkhd": totals["mmapped"]}
+    got = {"arena": arena, "ordblks": totals["chunks_free"] + with_top, "smblks": count("fastbin"),
+           "fsmblks": totals["fastbin"], "uordblks": arena - free, "fordblks": free, "hblks": count("mmapped"),
+           "hblkhd": totals["mmapped"]}
     t.is_(got, {key: info[key] for key in got}, f"{name}: sums are mallinfo2's")
 
 
-def check_blocks(name, blocks, doc):
-    """Every block is a chunk in use; a mapped one may begin before an aligned block."""
-    chunks = {int(c["addr"], 16): c for c in doc["chunks"]}
-    mapped = sorted((int(c["addr"], 16), c["size"]) for c in doc["chunks"] if c["state"] == "mmapped")
+def check_blocks(name, blocks, rows, word):
+    """Every block is a chunk in use, of its size. A mapped block ends where its mapping does."""
+    chunks = {int(c["block"], 16): c for c in rows if c["block"]}
     missing = wrong = 0
     for addr, size in blocks.items():
-        chunk = chunks.get(addr - 16)
-        if chunk is None or chunk["state"] == "mmapped":
-            inside = any(start <= addr - 16 and addr + size <= start + length for start, length in mapped)
-            missing += not inside
-        elif chunk["state"] != "in_use" or chunk["size"] - 8 != size:
-            wrong += 1
+        chunk = chunks.get(addr)
+        if chunk is None:
+            missing += 1
+        else:
+            end = int(chunk["addr"], 16) + chunk["size"] + (word if chunk["state"] == "in_use" else 0)
+            wrong += end != addr + size
     t.is_((missing, wrong), (0, 0), f"{name}: each of {len(blocks)} blocks is a chunk in use of its size")
 
 
-def truth(name, threads, blocks, mix, env=None):
-    with Truth(threads, blocks, mix, env) as program:
+def truth(name, threads, blocks, mix, env=None, program=TRUTH):
+    with Truth(threads, blocks, mix, env, program) as program:
         doc = heap(program.pid)
         if not t.ok(doc and doc["walked"], f"{name}: is walked"):
             return
         t.is_(doc["findings"], [], f"{name}: no findings")
         t.ok(all(a["complete"] for a in doc["arenas"]), f"{name}: every arena is walked to its end")
-        check_sums(name, program.info, doc)
-        check_blocks(name, program.blocks(), heap(program.pid, "--chunks"))
+        rows = heap(program.pid, "--chunks")["chunks"]
+        check_sums(name, program.info, doc, rows)
+        check_blocks(name, program.blocks(), rows, doc["target"]["word_size"])
 
 
-def trim():
+def truth_32():
+    program = TRUTH + "-32"
+    if not os.path.exists(program):
+        t.skip("32 bit", "heap_truth-32 is not built")
+        return
+    truth("32 bit, one thread", 1, 50000, 0, program=program)
+    truth("32 bit, eight threads, mixed", 8, 8000, 1, program=program)
+    truth("32 bit, low mmap threshold", 2, 10000, 1, {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536"}, program)
+    truth("32 bit, no tcache", 2, 10000, 0, {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}, program)
+    trim("32 bit: ", program)
+
+
+def trim(name="", program=TRUTH):
     """What a trim would give back, and what it does give back."""
-    with Truth(4, 30000, 1) as program:
+    with Truth(4, 30000 if program == TRUTH else 10000, 1, program=program) as program:
         foretold = heap(program.pid)["totals"]["trimmable"]
         real = program.trim()
-        t.ok(foretold > 1 << 20 and abs(real - foretold) <= 64 * 1024, "malloc_trim gives back what was foretold",
+        t.ok(foretold > 1 << 20 and abs(real - foretold) <= 64 * 1024, f"{name}malloc_trim gives back what was foretold",
              f"foretold {foretold}, really {real}")
         after = heap(program.pid)["totals"]["trimmable"]
-        t.ok(after <= 64 * 1024, "after it, little is left to give back", f"{after} bytes")
+        t.ok(after <= 64 * 1024, f"{name}after it, little is left to give back", f"{after} bytes")
 
 
 PROGRAMS = [
@@ -179,6 +195,7 @@ truth("low mmap threshold", 2, 20000, 1, {"GLIBC_TUNABLES": "glibc.malloc.mmap_t
 truth("no tcache", 2, 20000, 0, {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"})
 truth("at most 3 mapped blocks", 1, 20000, 1, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=3"})
 trim()
+truth_32()
 busy(60)
 real_programs()
 unchanged()

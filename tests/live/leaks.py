@@ -28,8 +28,8 @@ def leaks(pid, *options):
     return json.loads(done.stdout), done.returncode
 
 
-def planted(scale):
-    with subprocess.Popen([TRUTH, str(scale)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def planted(scale, program=TRUTH, single=104):
+    with subprocess.Popen([program, str(scale)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         truth = json.loads(process.stdout.readline())
         process.stdout.readline()
         doc, code = leaks(truth["pid"])
@@ -37,7 +37,7 @@ def planted(scale):
         state = open(f"/proc/{truth['pid']}/status").read()
         process.stdin.close()
     totals = doc["totals"] if doc else {}
-    name = f"{truth['direct']} planted"
+    name = f"{truth['direct']} planted{', 32 bit' if program != TRUTH else ''}"
     # What was missed must be in the class `interior`, beside the blocks that are only held by an address into them.
     missed = truth["direct"] - totals["direct_count"]
     t.ok(0 <= missed <= max(1, truth["direct"] // 1000), f"{name}: found, and no block that is kept", json.dumps(totals))
@@ -47,7 +47,7 @@ def planted(scale):
     t.is_(len(doc["leaks"]), totals["direct_count"], f"{name}: one row each")
     t.is_(sum(l["size"] for l in doc["leaks"]), totals["direct_bytes"], f"{name}: rows sum up to the total")
     t.is_(sum(l["indirect_bytes"] for l in doc["leaks"]), totals["indirect_bytes"], f"{name}: so does what hangs on them")
-    t.ok(all(l["type"] == "text" and l["preview"].startswith("vvvv") for l in doc["leaks"] if l["size"] == 104 and l["type"]),
+    t.ok(all(l["type"] == "text" and l["preview"].startswith("vvvv") for l in doc["leaks"] if l["size"] == single and l["type"]),
          f"{name}: single blocks are text, as they were written")
     t.is_((code, quiet_code), (1, 0), f"{name}: exit status 1, and 0 below --fail-over")
     t.ok("TracerPid:\t0" in state and doc["stopped_ns"] > 0, f"{name}: the program runs on, untraced")
@@ -91,6 +91,11 @@ def refused():
 planted(1)
 planted(10)
 planted(100)
+if os.path.exists(TRUTH + "-32"):
+    planted(10, TRUTH + "-32", 108)
+    planted(50, TRUTH + "-32", 108)
+else:
+    t.skip("32 bit", "leak_truth-32 is not built")
 real_programs()
 refused()
 t.done()
