@@ -219,6 +219,15 @@ static int probe_madv_guard(struct arena *arena)
 	return vmat_sys_process_read(getpid(), &local, &remote, 1) == -EFAULT;
 }
 
+static int probe_madv_populate(struct arena *arena)
+{
+	char *last = arena->start + 2 * arena->page;
+	unsigned char is_present = 0;
+
+	return madvise(last, arena->page, MADV_POPULATE_WRITE) == 0 &&
+	       mincore(last, arena->page, &is_present) == 0 && (is_present & 1);
+}
+
 static int probe_anon_names(struct arena *arena)
 {
 	struct vmat_buffer text = { 0 };
@@ -253,15 +262,18 @@ int vmat_feature_probe(enum vmat_feature feature)
 		[VMAT_FEATURE_SMAPS_ROLLUP] = probe_smaps_rollup,
 		[VMAT_FEATURE_SOFT_DIRTY] = probe_soft_dirty,
 		[VMAT_FEATURE_MADV_GUARD] = probe_madv_guard,
+		[VMAT_FEATURE_MADV_POPULATE] = probe_madv_populate,
 		[VMAT_FEATURE_ANON_NAMES] = probe_anon_names,
 		[VMAT_FEATURE_SECCOMP] = probe_seccomp,
 	};
 	struct arena arena;
-	int works;
+	int works = 0, saved = errno;
 
-	if ((unsigned)feature >= VMAT_FEATURE_COUNT || !probes[feature] || arena_init(&arena) < 0)
-		return 0;
-	works = probes[feature](&arena);
-	arena_deinit(&arena);
+	if ((unsigned)feature < VMAT_FEATURE_COUNT && probes[feature] && arena_init(&arena) == 0) {
+		works = probes[feature](&arena);
+		arena_deinit(&arena);
+	}
+	/* The primitives ask from inside of anybody's code. */
+	errno = saved;
 	return works;
 }

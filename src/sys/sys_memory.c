@@ -2,7 +2,9 @@
 #include "sys/sys_memory.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* The -errno of a failed call; errno gets its former value back. */
 static int failed(int saved)
@@ -54,4 +56,13 @@ int vmat_sys_madvise(void *addr, size_t size, int advice)
 	int saved = errno;
 
 	return madvise(addr, size, advice) ? failed(saved) : 0;
+}
+
+size_t vmat_sys_address_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return (size_t)limit.rlim_cur;
 }

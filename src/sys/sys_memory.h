@@ -19,4 +19,7 @@ int vmat_sys_munmap(void *addr, size_t size);
 int vmat_sys_mprotect(void *addr, size_t size, int prot);
 int vmat_sys_madvise(void *addr, size_t size, int advice);
 
+/* RLIMIT_AS in bytes; SIZE_MAX when there is none. */
+size_t vmat_sys_address_limit(void);
+
 #endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prim_calls NAME: goes through the life of one primitive of libvmatlas, for tests/hostile/prim_calls.py, which makes
+ * one system call of it fail. Each operation that fails must leave what was there as it was, and must work
+ * when it is tried again; at the end no address may be lost. Says on stderr what was wrong: exit code 1.
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vmatlas/prim/buffer.h>
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* Tries twice. A first failure is to be checked by the caller, a second one is wrong. */
+#define TRY(call, check)                                                                        \
+	do {                                                                                    \
+		int first_ = (int)(call);                                                       \
+                                                                                                \
+		if (first_ < 0) {                                                               \
+			if (!(check))                                                           \
+				errx(1, "%s: it failed (%d) and changed what was there", #call, \
+				     first_);                                                   \
+			if ((first_ = (int)(call)) < 0)                                         \
+				errx(1, "%s: fails again with %d", #call, first_);              \
+		}                                                                               \
+	} while (0)
+
+/* Pages of addresses that this process has; 0 when that cannot be told. */
+static unsigned long address_pages(void)
+{
+	char text[64] = "";
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return got > 0 ? strtoul(text, NULL, 10) : 0;
+}
+
+/* Are the contents `size` bytes of the pattern? */
+static bool is_pattern(const struct vmat_buf *buf, size_t size)
+{
+	if (buf->size != size)
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if (buf->data[i] != (unsigned char)(i * 7))
+			return false;
+	return true;
+}
+
+static void buffer(size_t reserve_bytes, uint32_t flags)
+{
+	static unsigned char bytes[4 << 20];
+	struct vmat_buf buf = { 0 };
+	struct vmat_buf_taken taken = { 0 };
+	size_t size = 0;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)(i * 7);
+	TRY(vmat_buf_init(&buf, reserve_bytes, flags), !buf.data);
+	for (int i = 0; i < 12; i++) {
+		TRY(vmat_buf_append(&buf, bytes + size, 300 * KIB), is_pattern(&buf, size));
+		size += 300 * KIB;
+	}
+	if (!is_pattern(&buf, size))
+		errx(1, "the contents are not what was appended");
+	TRY(vmat_buf_punch(&buf, 100, MIB), is_pattern(&buf, size));
+	memcpy(buf.data + 100, bytes + 100, MIB);
+	TRY(vmat_buf_resize(&buf, MIB), is_pattern(&buf, size));
+	TRY(vmat_buf_shrink(&buf), is_pattern(&buf, MIB));
+	TRY(vmat_buf_resize(&buf, 2 * MIB), is_pattern(&buf, MIB));
+	TRY(vmat_buf_resize(&buf, MIB), is_pattern(&buf, 2 * MIB));
+	TRY(vmat_buf_take(&buf, &taken), is_pattern(&buf, MIB) && !taken.data);
+	TRY(vmat_buf_append(&buf, bytes, 10), is_pattern(&buf, 0));
+	vmat_buf_deinit(&buf);
+	if (memcmp(taken.data, bytes, MIB) != 0)
+		errx(1, "what was handed over has changed");
+	vmat_buf_taken_free(&taken);
+}
+
+static void buffer_reserved(void)
+{
+	buffer(0, 0);
+}
+
+static void buffer_huge(void)
+{
+	buffer(16 * MIB, VMAT_BUF_HUGE);
+}
+
+static void buffer_moves(void)
+{
+	buffer(64 * KIB, 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} lives[] = {
+	{ "buffer", buffer_reserved },
+	{ "buffer-huge", buffer_huge },
+	{ "buffer-moves", buffer_moves },
+};
+
+int main(int argc, char **argv)
+{
+	bool may_lose = argc > 2; /* a call that was to give addresses back was made to fail */
+	unsigned long before, after;
+
+	if (argc < 2) {
+		for (size_t i = 0; i < sizeof(lives) / sizeof(lives[0]); i++)
+			dprintf(1, "%s\n", lives[i].name);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(lives) / sizeof(lives[0]); i++) {
+		if (strcmp(argv[1], lives[i].name) != 0)
+			continue;
+		before = address_pages();
+		lives[i].run();
+		after = address_pages();
+		if (before && after > before && !may_lose)
+			errx(1, "%lu pages of addresses are lost", after - before);
+		return 0;
+	}
+	errx(2, "no life is named %s", argv[1]);
+}
