@@ -361,11 +361,20 @@ const struct vmat_list vmat_list_findings = {
 	.meaning = "something wrong with the heap itself",
 };
 
-enum chunk_column { CHUNK_ADDR, CHUNK_SIZE, CHUNK_STATE, CHUNK_ARENA, CHUNK_BLOCK };
+enum chunk_column {
+	CHUNK_ADDR,
+	CHUNK_SIZE,
+	CHUNK_STATE,
+	CHUNK_ARENA,
+	CHUNK_BLOCK,
+	CHUNK_USABLE,
+};
 
 static const struct vmat_column chunk_columns[] = {
 	[CHUNK_ADDR] = { "CHUNK", "addr", VMAT_TYPE_ADDR, EVERYWHERE, 0,
-			 "address of the header; of a mapped block, of its mapping", "the walk" },
+			 "address of the chunk, and of its header where it has one; of a mapped "
+			 "block, of its mapping",
+			 "the walk" },
 	[CHUNK_SIZE] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0, "with the header",
 			 "the walk" },
 	[CHUNK_STATE] = { "STATE", "state", VMAT_TYPE_STRING, EVERYWHERE, 0,
@@ -375,7 +384,15 @@ static const struct vmat_column chunk_columns[] = {
 			  "the arena that it belongs to", "the walk" },
 	[CHUNK_BLOCK] = { "BLOCK", "block", VMAT_TYPE_ADDR, WIDE_AND_JSON, 0,
 			  "what malloc returned for it, when it is in use", "the walk" },
+	[CHUNK_USABLE] = { "USABLE", "usable", VMAT_TYPE_BYTES, WIDE_AND_JSON, 0,
+			   "bytes that the program may use, as malloc_usable_size says",
+			   "the walk" },
 };
+
+static bool is_in_use(const struct vmat_chunk *chunk)
+{
+	return chunk->state == VMAT_CHUNK_IN_USE || chunk->state == VMAT_CHUNK_MMAPPED;
+}
 
 static void chunk_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
@@ -385,6 +402,10 @@ static void chunk_cell(const void *model, size_t row, size_t column, struct vmat
 	switch ((enum chunk_column)column) {
 	case CHUNK_ADDR:
 		ret->number = chunk->addr;
+		break;
+	case CHUNK_USABLE:
+		ret->number =
+			is_in_use(chunk) ? chunk->block_size : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		break;
 	case CHUNK_SIZE:
 		ret->number = chunk->size;

@@ -21,7 +21,9 @@ static const struct {
 	{ "/libhoard", "Hoard" },
 	{ "/librpmalloc", "rpmalloc" },
 	{ "/libsnmalloc", "snmalloc" },
-	{ "/ld-musl-", "musl" },
+	{ "/ld-musl-", "musl mallocng" },
+	{ "/libc.musl-", "musl mallocng" },
+	{ "-linux-musl/libc.so", "musl mallocng" },
 };
 
 void vmat_heap_find_allocator(struct vmat_heap *heap, const struct vmat_map *map)

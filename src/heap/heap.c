@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/cleanup.h"
 #include "heap/heap_priv.h"
@@ -27,21 +26,6 @@ const char *vmat_chunk_state_name(enum vmat_chunk_state state)
 	return (unsigned)state < VMAT_CHUNK_STATES ? names[state] : "";
 }
 
-/* Address space that costs memory only where it is written. */
-static void *reserve(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return memory == MAP_FAILED ? NULL : memory;
-}
-
-static void unreserve(void *memory, size_t size)
-{
-	if (memory)
-		munmap(memory, size);
-}
-
 /* Room for all that the walk may find, judged by the memory that could be heap, and a quarter more. */
 static int reserve_all(struct vmat_heap *heap, const struct vmat_map *map)
 {
@@ -57,10 +41,10 @@ static int reserve_all(struct vmat_heap *heap, const struct vmat_map *map)
 	priv->tcaches_max = TCACHES_MAX;
 	priv->arenas_max = ARENAS_MAX;
 	priv->bits_max = (size_t)(bytes / VMAT_CHUNK_ALIGN / 64 * 3 * 5 / 4) + 4096;
-	priv->segments = reserve(priv->segments_max * sizeof(*priv->segments));
-	priv->tcaches = reserve(priv->tcaches_max * sizeof(*priv->tcaches));
-	priv->bits = reserve(priv->bits_max * sizeof(*priv->bits));
-	heap->arenas = reserve(priv->arenas_max * sizeof(*heap->arenas));
+	priv->segments = vmat_heap_reserve(priv->segments_max * sizeof(*priv->segments));
+	priv->tcaches = vmat_heap_reserve(priv->tcaches_max * sizeof(*priv->tcaches));
+	priv->bits = vmat_heap_reserve(priv->bits_max * sizeof(*priv->bits));
+	heap->arenas = vmat_heap_reserve(priv->arenas_max * sizeof(*heap->arenas));
 	if (!priv->segments || !priv->tcaches || !priv->bits || !heap->arenas)
 		return -ENOMEM;
 	return 0;
@@ -71,10 +55,10 @@ struct vmat_heap *vmat_heap_free(struct vmat_heap *heap)
 	struct vmat_heap_priv *priv = heap ? heap->priv : NULL;
 
 	if (priv) {
-		unreserve(priv->segments, priv->segments_max * sizeof(*priv->segments));
-		unreserve(priv->tcaches, priv->tcaches_max * sizeof(*priv->tcaches));
-		unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
-		unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
+		vmat_heap_unreserve(priv->segments, priv->segments_max * sizeof(*priv->segments));
+		vmat_heap_unreserve(priv->tcaches, priv->tcaches_max * sizeof(*priv->tcaches));
+		vmat_heap_unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
+		vmat_heap_unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
 		vmat_heap_memory_deinit(&priv->memory);
 		vmat_map_free(priv->map);
 		free(priv->own);
@@ -94,15 +78,63 @@ static void refuse(struct vmat_heap *heap, const char *why)
 	snprintf(heap->why_not, sizeof(heap->why_not), "%s", why);
 }
 
+static const struct vmat_heap_ops *const walked[] = {
+	&vmat_ptmalloc_ops,
+	&vmat_ptmalloc32_ops,
+	&vmat_musl_ops,
+};
+
+enum { WALKED = sizeof(walked) / sizeof(walked[0]) };
+
+/* Is this the malloc of the target, or, where nobody has a name for that, may it be? */
+static bool may_be(const struct vmat_heap *heap, const struct vmat_heap_ops *ops)
+{
+	return (!heap->allocator[0] || strcmp(heap->allocator, ops->name) == 0) &&
+	       heap->priv->memory.word_size == (ops->word_size ? ops->word_size : 8);
+}
+
+/* Only for what is walked is the target stopped. */
+static bool is_walkable(struct vmat_heap *heap)
+{
+	bool is_known = false;
+
+	for (size_t i = 0; i < WALKED; i++) {
+		is_known |= strcmp(heap->allocator, walked[i]->name) == 0;
+		if (may_be(heap, walked[i]))
+			return true;
+	}
+	refuse(heap, is_known ? "its heap is walked in programs of 64 bit only"
+			      : "this allocator is known by name only: its heap is not walked");
+	return false;
+}
+
+/* The first whose structures are there. */
+static int find_any(struct vmat_heap *heap)
+{
+	int err = -ENOENT;
+
+	for (size_t i = 0; i < WALKED && err == -ENOENT; i++) {
+		if (!may_be(heap, walked[i]))
+			continue;
+		heap->priv->ops = walked[i];
+		err = walked[i]->find(heap);
+	}
+	return err;
+}
+
 /* The walk over the map that is there. */
 static int walk_map(struct vmat_heap *heap)
 {
 	int err;
 
 	vmat_heap_memory_drop(&heap->priv->memory);
-	err = heap->priv->ops->find(heap);
+	err = find_any(heap);
 	if (err == -ENOENT) {
-		refuse(heap, heap->priv->ops->not_found);
+		refuse(heap, heap->allocator[0]
+				     ? heap->priv->ops->not_found
+				     : "no malloc that is walked was found in the "
+				       "program's data: none was ever used, or its layout "
+				       "is not known");
 		return 0;
 	}
 	if (!err)
@@ -201,28 +233,6 @@ static int walk_standing(struct vmat_heap *heap, const struct vmat_heap_options 
 	return 0;
 }
 
-/* What is walked has a table of functions; what nobody has a name for may be glibc's. */
-static bool is_walkable(struct vmat_heap *heap)
-{
-	static const struct vmat_heap_ops *const walked[] = { &vmat_ptmalloc_ops,
-							      &vmat_ptmalloc32_ops };
-	unsigned word_size = heap->priv->memory.word_size;
-	bool is_known = false;
-
-	for (size_t i = 0; i < sizeof(walked) / sizeof(walked[0]); i++) {
-		if (heap->allocator[0] && strcmp(heap->allocator, walked[i]->name) != 0)
-			continue;
-		is_known = true;
-		if (word_size != (walked[i]->word_size ? walked[i]->word_size : 8))
-			continue;
-		heap->priv->ops = walked[i];
-		return true;
-	}
-	refuse(heap, is_known ? "its heap is walked in programs of 64 bit only"
-			      : "this allocator is known by name only: its heap is not walked");
-	return false;
-}
-
 static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_map *map)
 {
 	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = calloc(1, sizeof(*heap));
@@ -248,7 +258,7 @@ struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct 
 	if (!heap)
 		return NULL;
 	heap->priv->map = map;
-	heap->priv->ops = ops;
+	heap->allocator = ops->name;
 	if (!walk_map(heap) && heap->is_walked)
 		vmat_heap_sum(heap);
 	heap->priv->map = NULL;
@@ -273,8 +283,8 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 	}
 	if (heap->is_walked) {
 		if (!heap->allocator[0]) {
-			heap->allocator = "glibc malloc";
-			heap->allocator_why = "its main arena was found in the program's own data";
+			heap->allocator = heap->priv->ops->name;
+			heap->allocator_why = "its structures were found in the program's own data";
 		}
 		heap->states = heap->priv->ops->states;
 		vmat_heap_sum(heap);

@@ -35,15 +35,18 @@ struct vmat_heap_segment {
 
 /*
  * An allocator that is walked. A chunk of it is [addr, addr + size); the block that the program got from malloc
- * begins `header` bytes behind addr and reaches `overlap` bytes into the next chunk's header.
+ * begins `header` bytes behind addr and reaches `overlap` bytes into the next chunk's header, or, where
+ * that is negative, ends before its own chunk does.
  */
 struct vmat_heap_ops {
 	const char *name;      /* vmat_heap: allocator */
 	const char *not_found; /* why_not, when find says -ENOENT */
 	unsigned word_size;    /* of the processes that it walks; 0: 8 */
-	unsigned header, overlap;
+	unsigned header;
+	int overlap;
 	unsigned shift;  /* granules of its segments */
 	unsigned states; /* bits: the chunk states that it has; the others are not known of it */
+	bool has_blocks; /* a block may begin anywhere in its chunk: segments have `blocks` */
 	bool has_trim;   /* can it give back what lies above a free range, as malloc_trim does? */
 	/* Its structures, known by invariants. 0, -ENOENT, or an error of the source. */
 	int (*find)(struct vmat_heap *heap);
@@ -61,7 +64,7 @@ struct vmat_heap_ops {
 };
 
 /* Those that are walked, in the order in which they are tried on a program whose malloc nobody names. */
-extern const struct vmat_heap_ops vmat_ptmalloc_ops, vmat_ptmalloc32_ops;
+extern const struct vmat_heap_ops vmat_ptmalloc_ops, vmat_ptmalloc32_ops, vmat_musl_ops;
 
 #define VMAT_HEAP_STEPS (256ULL << 20)
 
@@ -130,6 +133,14 @@ bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *w
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
 
 /* heap_segment.c: what a walk writes down. */
+/* Address space that costs memory only where it is written. NULL when there is none. */
+void *vmat_heap_reserve(size_t size);
+void vmat_heap_unreserve(void *memory, size_t size);
+/* Room for `words` words of each bitmap, before the first segment. False when there is none. */
+bool vmat_heap_reserve_bits(struct vmat_heap *heap, uint64_t words);
+/* Notes where the block of a chunk begins, and finds it again in the chunk [addr, end). */
+void vmat_heap_begin_block(struct vmat_heap_segment *segment, uint64_t addr);
+uint64_t vmat_heap_block_of(const struct vmat_heap_segment *segment, uint64_t addr, uint64_t end);
 /* Forgets an earlier walk. */
 void vmat_heap_begin_walk(struct vmat_heap *heap);
 /* A segment without chunks so far; SIZE_MAX: a mapped block, one chunk. NULL when there is no room. */

@@ -7,8 +7,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "heap/heap_priv.h"
+
+void *vmat_heap_reserve(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+void vmat_heap_unreserve(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
 
 static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
 {
@@ -30,6 +45,22 @@ static void put_bit(uint64_t *bits, size_t bit, bool value)
 void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr)
 {
 	put_bit(segment->begins, bit_of(segment, addr), true);
+}
+
+void vmat_heap_begin_block(struct vmat_heap_segment *segment, uint64_t addr)
+{
+	put_bit(segment->blocks, bit_of(segment, addr), true);
+}
+
+uint64_t vmat_heap_block_of(const struct vmat_heap_segment *segment, uint64_t addr, uint64_t end)
+{
+	if (!segment->begins)
+		return segment->block;
+	for (uint64_t at = addr; at < end; at += 1ULL << segment->shift) {
+		if (get_bit(segment->blocks, bit_of(segment, at)))
+			return at;
+	}
+	return addr;
 }
 
 bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr)
@@ -90,6 +121,31 @@ void vmat_heap_begin_walk(struct vmat_heap *heap)
 	heap->findings_count = heap->findings_total = 0;
 }
 
+/* How many each segment has. */
+static size_t bitmaps(const struct vmat_heap *heap)
+{
+	return heap->priv->ops->has_blocks ? 4 : 3;
+}
+
+bool vmat_heap_reserve_bits(struct vmat_heap *heap, uint64_t words)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+
+	size_t all = (size_t)words * bitmaps(heap);
+	void *bits;
+
+	if (all <= priv->bits_max)
+		return true;
+	bits = vmat_heap_reserve(all * sizeof(*priv->bits));
+	if (!bits)
+		return false;
+	vmat_heap_unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
+	priv->bits = bits;
+	priv->bits_max = all;
+	priv->bits_dirty = 0;
+	return true;
+}
+
 struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t start,
 						uint64_t end, size_t arena)
 {
@@ -109,15 +165,18 @@ struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t
 	};
 	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
 		size_t words = (size_t)(((end - start) >> segment->shift) / 64 + 2);
+		size_t all = words * bitmaps(heap);
 
-		if (priv->bits_max - priv->bits_used < 3 * words)
+		if (priv->bits_max - priv->bits_used < all)
 			return NULL;
 		if (priv->bits_used < priv->bits_dirty) /* a walk before this one wrote here */
-			memset(priv->bits + priv->bits_used, 0, 3 * words * sizeof(*priv->bits));
+			memset(priv->bits + priv->bits_used, 0, all * sizeof(*priv->bits));
 		segment->begins = segment->blocks = priv->bits + priv->bits_used;
 		segment->state_low = segment->begins + words;
 		segment->state_high = segment->state_low + words;
-		priv->bits_used += 3 * words;
+		if (priv->ops->has_blocks)
+			segment->blocks = segment->state_high + words;
+		priv->bits_used += all;
 		if (priv->bits_dirty < priv->bits_used)
 			priv->bits_dirty = priv->bits_used;
 	}
@@ -155,7 +214,9 @@ void vmat_heap_chunk(const struct vmat_heap *heap, const struct vmat_heap_segmen
 	ret->state = vmat_heap_state(segment, addr);
 	ret->arena = segment->arena;
 	ret->block_addr = segment->begins ? addr + ops->header : segment->block;
-	ret->block_size = next - ret->block_addr + (has_overlap ? ops->overlap : 0);
+	ret->block_size = next - ret->block_addr;
+	if (has_overlap || ops->overlap < 0)
+		ret->block_size += (uint64_t)(int64_t)ops->overlap;
 	if (ops->block)
 		ops->block(heap, segment, ret);
 }

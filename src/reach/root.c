@@ -291,9 +291,10 @@ static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
 			note_block(leaks, addr + ops->header,
-				   next + (next < segment->end
-						   ? ops->overlap & ~(priv->word_size - 1)
-						   : 0));
+				   next < segment->end || ops->overlap < 0
+					   ? next + ((uint64_t)(int64_t)ops->overlap &
+						     ~(uint64_t)(priv->word_size - 1))
+					   : next);
 		else if (state == VMAT_CHUNK_MMAPPED)
 			note_block(leaks, segment->block, next);
 	}
