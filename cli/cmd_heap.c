@@ -33,7 +33,7 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 	}
 	if (heap->is_approximate)
 		cli_line("read while the process ran: approximate");
-	else
+	else if (vmat_is_known(heap->stopped_ns))
 		cli_line("the process stood still for %.1f ms", (double)heap->stopped_ns / 1e6);
 	cli_line("M_TRIM_THRESHOLD %s, M_MMAP_THRESHOLD %s, tcache_count %s\n",
 		 cli_size(output, heap->trim_threshold), cli_size(output, heap->mmap_threshold),

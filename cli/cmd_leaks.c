@@ -19,10 +19,11 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 		       const struct vmat_leaks *leaks)
 {
 	cli_head_target(subject, output);
-	cli_line(
-		"the process stood still for %.1f ms; %s blocks, %s searched for what refers to them",
-		(double)leaks->heap->stopped_ns / 1e6, cli_count(leaks->blocks),
-		cli_size(output, leaks->root_bytes));
+	if (vmat_is_known(leaks->heap->stopped_ns))
+		cli_line("the process stood still for %.1f ms",
+			 (double)leaks->heap->stopped_ns / 1e6);
+	cli_line("%s blocks, %s searched for what refers to them", cli_count(leaks->blocks),
+		 cli_size(output, leaks->root_bytes));
 	cli_line("leaked: %s blocks, %s, that nothing refers to; %s more, %s, that only these hold",
 		 cli_count(leaks->direct_count), cli_size(output, leaks->direct_bytes),
 		 cli_count(leaks->indirect_count), cli_size(output, leaks->indirect_bytes));
@@ -56,7 +57,9 @@ static int write_leaks(const struct cli_subject *subject, const struct cli_outpu
 	if (!json)
 		return -ENOMEM;
 	vmat_json_number(json, "stopped_ns", leaks->heap->stopped_ns);
-	vmat_json_number(json, "stopped_ms", leaks->heap->stopped_ns / 1000000);
+	vmat_json_number(json, "stopped_ms",
+			 vmat_is_known(leaks->heap->stopped_ns) ? leaks->heap->stopped_ns / 1000000
+								: leaks->heap->stopped_ns);
 	cli_json_single(json, &totals);
 	r = cli_output_json(output, json, &rows);
 	finished = cli_document_end(json);

@@ -7,6 +7,15 @@
 #include "progress.h"
 #include "report.h"
 
+/* What a core file should hold and does not is missing in every answer. */
+static void note_core(struct cli_subject *subject)
+{
+	const struct vmat_core_info *core = subject->process->core;
+
+	if (core && core->lacks[0])
+		cli_subject_note(subject, core->lacks);
+}
+
 int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
 {
 	struct vmat_target_options options = { .size = sizeof(options), .root = args->root };
@@ -16,6 +25,7 @@ int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
 	if (vmat_target_open(&ret->target, args->operands[0], &options, &err) < 0)
 		return cli_fail(&err);
 	ret->process = vmat_target_process(ret->target);
+	note_core(ret);
 	return CLI_OK;
 }
 
@@ -98,6 +108,7 @@ void cli_subject_restart(struct cli_subject *subject)
 {
 	subject->is_partial = false;
 	subject->partial_why[0] = '\0';
+	note_core(subject);
 }
 
 void cli_subject_warn(const struct cli_subject *subject)
@@ -166,6 +177,23 @@ int cli_subject_refused(const struct cli_subject *subject, const struct cli_outp
 	return cli_written(r, cli_fail(&subject->error));
 }
 
+/* "the core that the kernel wrote; SIGSEGV at 0x7f.. in thread 77" */
+static void head_core(const struct cli_subject *subject, const struct cli_output *output)
+{
+	const struct vmat_core_info *core = subject->process->core;
+	const char *name = core->signal ? sigabbrev_np(core->signal) : NULL;
+	char signal[160] = "";
+
+	if (core->signal)
+		snprintf(signal, sizeof(signal), "; signal %d (%s%s) in thread %d", core->signal,
+			 name ? "SIG" : "", name ? name : "?", (int)core->signal_tid);
+	if (core->signal && vmat_is_known(core->fault_addr))
+		snprintf(signal + strlen(signal), sizeof(signal) - strlen(signal), " at 0x%llx",
+			 (unsigned long long)core->fault_addr);
+	cli_line("core file %s, written by %s%s", cli_escape(output, core->path), core->writer,
+		 signal);
+}
+
 void cli_head_target(const struct cli_subject *subject, const struct cli_output *output)
 {
 	const struct vmat_process *process = subject->process;
@@ -173,6 +201,15 @@ void cli_head_target(const struct cli_subject *subject, const struct cli_output 
 	const uint64_t uid =
 		process->uid == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND) : process->uid;
 
+	if (process->core) {
+		cli_line("%d %s  %s  uid %s, %s thread%s%s", (int)process->pid,
+			 cli_escape(output, process->comm),
+			 process->exe ? cli_escape(output, process->exe) : "-", cli_count(uid),
+			 cli_count(process->threads), process->threads == 1 ? "" : "s",
+			 process->word_size == 4 ? ", 32-bit" : "");
+		head_core(subject, output);
+		return;
+	}
 	cli_line("%d %s  %s  uid %s, %s thread%s, state %c%s", (int)process->pid,
 		 cli_escape(output, process->comm),
 		 process->exe ? cli_escape(output, process->exe) : "-", cli_count(uid),
@@ -184,6 +221,11 @@ void cli_head_counters(const struct cli_subject *subject, const struct cli_outpu
 {
 	const struct vmat_counters *c = &subject->counters;
 
+	if (subject->process->core && !vmat_is_known(c->size)) {
+		cli_line("regions %s; a core holds none of the process's counters",
+			 subject->atlas ? cli_count(subject->atlas->map->count) : "-");
+		return;
+	}
 	cli_line("size %s, at most %s; resident %s, at most %s; swap %s, hugetlb %s",
 		 cli_size(output, c->size), cli_size(output, c->peak), cli_size(output, c->rss),
 		 cli_size(output, c->rss_peak), cli_size(output, c->swap),

@@ -54,7 +54,7 @@ enum vmat_reason {
 	VMAT_CHANGED,        /* the target changed or went away while it was read */
 	VMAT_INVISIBLE,      /* device memory (VM_PFNMAP): the kernel shows none of its pages */
 	VMAT_RUNNING,        /* the thread runs: only a blocked thread shows its stack pointer */
-	VMAT_NOT_RECORDED,   /* the recorded tree does not hold it */
+	VMAT_NOT_RECORDED,   /* the recorded tree or the core file does not hold it */
 	VMAT_NOT_APPLICABLE, /* the fact has no meaning here */
 	VMAT_NOT_FOUND,      /* looked for and not there: no evidence either way */
 	VMAT_REASON_END,

@@ -50,8 +50,9 @@ struct vmat_region {
 	uint64_t inode;     /* maps: inode; 0 for anonymous memory */
 	uint32_t dev_major; /* maps: device of the file system */
 	uint32_t dev_minor;
-	uint8_t prot;    /* enum vmat_prot */
-	uint8_t backing; /* enum vmat_backing */
+	uint8_t prot;         /* enum vmat_prot */
+	uint8_t prot_unknown; /* those bits of it that are not known: a core does not tell all */
+	uint8_t backing;      /* enum vmat_backing */
 	bool is_deleted; /* the file was unlinked (the kernel's " (deleted)" is cut off from `name`) */
 	bool rss_is_upper_bound; /* rss may hold zero pages: pagemap cannot tell them */
 	const char *name;   /* maps: path or [name], octal escapes undone; "" when there is none */

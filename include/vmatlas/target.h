@@ -2,7 +2,7 @@
 /*
  * target.h: where memory comes from.
  *
- * A target is one process (alive, or recorded as a tree of /proc files). Everything that is read of
+ * A target is one process (alive, recorded as a tree of /proc files, or a core file). Everything that is read of
  * it is bound to that process: pids are reused, so a live target holds a pidfd and an open
  * directory of /proc/PID, and asks the pidfd again at the end (vmat_target_check).
  *
@@ -31,6 +31,8 @@ enum vmat_page_flag {
 	VMAT_PAGE_GUARD = 1 << 5,     /* a guard page that no VMA shows (MADV_GUARD_INSTALL) */
 	VMAT_PAGE_EXCLUSIVE = 1 << 6, /* mapped by this process only (pagemap bit 56) */
 	VMAT_PAGE_SOFT_DIRTY = 1 << 7,
+	VMAT_PAGE_LEFT_OUT = 1 << 8, /* a core file lacks it: nothing is known of it */
+	VMAT_PAGE_DUMPED = 1 << 9,   /* a core file holds it */
 };
 
 /* A run of equal pages, [start, end). */
@@ -40,12 +42,23 @@ struct vmat_page_run {
 	uint32_t flags; /* enum vmat_page_flag */
 };
 
+/* What a core file says of how it came about. Lifetime: the target's. */
+struct vmat_core_info {
+	const char *path;
+	const char *writer;  /* "the kernel", "gdb", "vmatlas" */
+	int signal;          /* that ended the process; 0: none, or not known */
+	int signal_code;     /* si_code */
+	pid_t signal_tid;    /* the thread that got it */
+	uint64_t fault_addr; /* of SIGSEGV and its like; VMAT_UNKNOWN else */
+	char lacks[300];     /* what the file should hold and does not, for people; "": nothing */
+};
+
 /* Who the target is. Strings are as the kernel gives them: hostile, to be escaped before printing. */
 struct vmat_process {
 	pid_t pid;
 	pid_t ppid;
 	uint32_t uid;         /* UINT32_MAX when not known */
-	char state;           /* 'R', 'S', ... as in proc(5) stat */
+	char state;           /* 'R', 'S', ... as in proc(5) stat; '?': not known */
 	unsigned word_size;   /* 4 or 8; 0 when not known */
 	uint64_t start_ticks; /* stat: starttime */
 	uint64_t threads;     /* stat: num_threads */
@@ -55,6 +68,7 @@ struct vmat_process {
 	uint64_t auxv_base;   /* AT_BASE: where the dynamic loader lies; 0 when not known */
 	uint64_t auxv_phdr;   /* AT_PHDR; 0 when not known */
 	uint64_t auxv_vdso;   /* AT_SYSINFO_EHDR; 0 when not known */
+	const struct vmat_core_info *core; /* NULL: no core file */
 	uint64_t stack_limit; /* limits: Max stack size (soft); UINT64_MAX-ish when unlimited */
 };
 
@@ -66,12 +80,14 @@ struct vmat_target_options {
 };
 
 /*
- * Opens the target that `spec` names: a pid, or "@name" (the exact comm or the base name of exe).
+ * Opens the target that `spec` names: a pid, "@name" (the exact comm or the base name of exe), or the
+ * path of a core file, which is anything else (and none with `root`).
  *
  * Errors: -EINVAL the spec is malformed; -ESRCH no such process, or it has ended, is a zombie or a
  * kernel thread (the text says which); -EEXIST "@name" fits several (the text lists them);
  * -EACCES/-EPERM not permitted to know even its name (hidepid); -ENOENT the recorded tree lacks it;
- * -EBADMSG what is recorded of it is not in the form of proc(5).
+ * -EBADMSG what is recorded of it is not in the form of proc(5), or the core file is broken; -ENOEXEC
+ * the file is no core file (the text says what it is).
  * A process whose memory may not be read is still opened: reading its map then fails.
  * Needs: nothing. Cost: about 20 us; "@name" reads the names of all processes.
  */

@@ -25,6 +25,7 @@ enum run_column {
 	HUGE,
 	ZERO,
 	GUARD,
+	DUMPED,
 	PFN,
 	PFN_RUNS,
 	MAPCOUNT,
@@ -45,6 +46,8 @@ enum state_bit {
 	STATE_GUARD,
 	STATE_ABSENT,
 	STATE_INVISIBLE,
+	STATE_DUMPED,
+	STATE_LEFT_OUT,
 };
 
 static const char *state_word(unsigned bit)
@@ -55,7 +58,8 @@ static const char *state_word(unsigned bit)
 		[STATE_EXCLUSIVE] = "exclusive", [STATE_SHARED] = "shared",
 		[STATE_HUGE] = "huge",           [STATE_ZERO] = "zero",
 		[STATE_GUARD] = "guard",         [STATE_ABSENT] = "absent",
-		[STATE_INVISIBLE] = "invisible",
+		[STATE_INVISIBLE] = "invisible", [STATE_DUMPED] = "dumped",
+		[STATE_LEFT_OUT] = "left_out",
 	};
 
 	return bit < VMAT_COLUMNS_COUNT(words) ? words[bit] : NULL;
@@ -92,6 +96,8 @@ static const struct vmat_column columns[] = {
 		   "the kernel's zero page, which costs nothing", "PAGEMAP_SCAN: PFNZERO" },
 	[GUARD] = { "GUARD", "guard", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
 		    "a guard page that maps does not show", "PAGEMAP_SCAN: GUARD" },
+	[DUMPED] = { "DUMPED", "dumped", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
+		     "the core file holds the page", "PT_LOAD of the core" },
 	[PFN] = { "PFN", "pfn", VMAT_TYPE_COUNT, EVERYWHERE, VMAT_NEED_FRAMES,
 		  "number of the first page frame; needs CAP_SYS_ADMIN", "pagemap bits 0-54" },
 	[PFN_RUNS] = { "PFN_RUNS", "pfn_runs", VMAT_TYPE_COUNT, WIDE_AND_JSON, VMAT_NEED_FRAMES,
@@ -119,6 +125,10 @@ static uint64_t run_state(const struct vmat_pages_run *run)
 
 	if (run->is_invisible)
 		return UINT64_C(1) << STATE_INVISIBLE;
+	if (flags & VMAT_PAGE_LEFT_OUT)
+		return UINT64_C(1) << STATE_LEFT_OUT;
+	if (flags & VMAT_PAGE_DUMPED && !(run->known & VMAT_PAGE_PRESENT))
+		return UINT64_C(1) << STATE_DUMPED;
 	for (size_t i = 0; i < VMAT_COLUMNS_COUNT(bits); i++)
 		if (flags >> bits[i][0] & 1)
 			state |= UINT64_C(1) << bits[i][1];
@@ -134,8 +144,12 @@ static uint64_t run_flag(const struct vmat_pages_run *run, uint32_t flag)
 {
 	if (run->is_invisible)
 		return VMAT_UNKNOWN(VMAT_INVISIBLE);
-	if (!(run->known & flag))
-		return VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
+	if (!(run->known & flag)) {
+		if (flag == VMAT_PAGE_DUMPED)
+			return VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		return VMAT_UNKNOWN(run->known & VMAT_PAGE_DUMPED ? VMAT_NOT_RECORDED
+								  : VMAT_KERNEL_LACKS);
+	}
 	return !!(run->flags & flag);
 }
 
@@ -150,11 +164,16 @@ static const uint16_t run_fields[] = {
 	[OWNER] = 0,
 };
 
-static const uint8_t run_flags[] = {
-	[PRESENT] = VMAT_PAGE_PRESENT,     [SWAPPED] = VMAT_PAGE_SWAPPED,
-	[FILE_PAGE] = VMAT_PAGE_FILE,      [ZERO] = VMAT_PAGE_ZERO,
-	[EXCLUSIVE] = VMAT_PAGE_EXCLUSIVE, [HUGE] = VMAT_PAGE_HUGE,
-	[GUARD] = VMAT_PAGE_GUARD,         [OWNER] = 0,
+static const uint16_t run_flags[] = {
+	[PRESENT] = VMAT_PAGE_PRESENT,
+	[SWAPPED] = VMAT_PAGE_SWAPPED,
+	[FILE_PAGE] = VMAT_PAGE_FILE,
+	[ZERO] = VMAT_PAGE_ZERO,
+	[EXCLUSIVE] = VMAT_PAGE_EXCLUSIVE,
+	[HUGE] = VMAT_PAGE_HUGE,
+	[GUARD] = VMAT_PAGE_GUARD,
+	[DUMPED] = VMAT_PAGE_DUMPED,
+	[OWNER] = 0,
 };
 
 static void run_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)

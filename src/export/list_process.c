@@ -13,6 +13,11 @@ enum process_column {
 	STATE,
 	THREADS,
 	WORD_SIZE,
+	CORE,
+	WRITER,
+	SIGNAL,
+	SIGNAL_TID,
+	FAULT_ADDR,
 };
 
 static const struct vmat_column process_columns[] = {
@@ -29,7 +34,35 @@ static const struct vmat_column process_columns[] = {
 		      "how many threads it has", "stat: num_threads" },
 	[WORD_SIZE] = { "WORD_SIZE", "word_size", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
 			"4 for a 32-bit program, else 8", "auxv" },
+	[CORE] = { "CORE", "core", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
+		   "the core file that all of this is from; null for a process", "TARGET" },
+	[WRITER] = { "WRITER", "core_writer", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
+		     "who wrote the core: the kernel, gdb or vmatlas", "notes of the core" },
+	[SIGNAL] = { "SIGNAL", "signal", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+		     "number of the signal that ended it", "NT_SIGINFO" },
+	[SIGNAL_TID] = { "SIGNAL_TID", "signal_tid", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+			 "the thread that got it", "NT_PRSTATUS" },
+	[FAULT_ADDR] = { "FAULT_ADDR", "fault_addr", VMAT_TYPE_ADDR, VMAT_SHOW_JSON, 0,
+			 "the address that could not be accessed", "NT_SIGINFO: si_addr" },
 };
+
+/* What only a core tells. */
+static void core_cell(const struct vmat_core_info *core, enum process_column column,
+		      struct vmat_value *ret)
+{
+	ret->number = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+	if (!core)
+		return;
+	if (column == CORE)
+		ret->text = core->path;
+	else if (column == WRITER)
+		ret->text = core->writer;
+	else if (column == FAULT_ADDR)
+		ret->number = core->fault_addr;
+	else if (core->signal)
+		ret->number =
+			column == SIGNAL ? (uint64_t)core->signal : (uint64_t)core->signal_tid;
+}
 
 static void process_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
@@ -46,7 +79,8 @@ static void process_cell(const void *model, size_t row, size_t column, struct vm
 	case EXE:
 		ret->text = process->exe;
 		if (!process->exe)
-			ret->number = VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
+			ret->number = VMAT_UNKNOWN(process->core ? VMAT_NOT_RECORDED
+								 : VMAT_NOT_PERMITTED);
 		break;
 	case PPID:
 		ret->number = (uint64_t)process->ppid;
@@ -56,6 +90,10 @@ static void process_cell(const void *model, size_t row, size_t column, struct vm
 			process->uid == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND) : process->uid;
 		break;
 	case STATE:
+		if (process->state == '?') {
+			ret->number = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+			break;
+		}
 		ret->room[0] = process->state;
 		ret->room[1] = '\0';
 		ret->text = ret->room;
@@ -67,6 +105,8 @@ static void process_cell(const void *model, size_t row, size_t column, struct vm
 		ret->number =
 			process->word_size ? process->word_size : VMAT_UNKNOWN(VMAT_NOT_PERMITTED);
 		break;
+	default:
+		core_cell(process->core, (enum process_column)column, ret);
 	}
 }
 

@@ -272,10 +272,28 @@ static void file_cell(const struct vmat_region *region, size_t column, struct vm
 		ret->number = region->is_deleted;
 		break;
 	default:
+		if (!vmat_is_known(region->inode)) { /* a core knows neither */
+			ret->number = region->inode;
+			break;
+		}
 		snprintf(ret->room, sizeof(ret->room), "%u:%u", region->dev_major,
 			 region->dev_minor);
 		set_text(ret, ret->room);
 	}
+}
+
+/* "rw-?": what is not known of the rights is a question mark. */
+static void prot_cell(const struct vmat_region *region, struct vmat_value *ret)
+{
+	static const uint8_t bits[4] = { VMAT_PROT_READ, VMAT_PROT_WRITE, VMAT_PROT_EXEC,
+					 VMAT_PROT_SHARED };
+
+	snprintf(ret->room, sizeof(ret->room), "%s", vmat_prot_text(region->prot));
+	for (size_t i = 0; i < 4; i++) {
+		if (region->prot_unknown & bits[i])
+			ret->room[i] = '?';
+	}
+	set_text(ret, ret->room);
 }
 
 static void region_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
@@ -295,7 +313,7 @@ static void region_cell(const void *model, size_t row, size_t column, struct vma
 		ret->number = vmat_region_size(region);
 		break;
 	case PROT:
-		set_text(ret, vmat_prot_text(region->prot));
+		prot_cell(region, ret);
 		break;
 	case KIND:
 	case OWNER:

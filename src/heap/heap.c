@@ -281,6 +281,8 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 		if (code)
 			return code;
 	}
+	if (vmat_target_process(target)->core)
+		heap->stopped_ns = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	if (heap->is_walked) {
 		if (!heap->allocator[0]) {
 			heap->allocator = heap->priv->ops->name;

@@ -92,6 +92,7 @@ struct vmat_heap_priv {
 	uint64_t heap_max; /* size and alignment of the heaps of thread arenas */
 	uint64_t mp_addr;  /* malloc_par; 0 when it was not found */
 	uint64_t sbrk_base;
+	bool is_presence_unknown; /* which pages are there could not be told */
 	bool is_link_mangled; /* glibc 2.32: links of the caches are mangled with their own address */
 
 	struct vmat_heap_segment *segments; /* ascending once sorted */

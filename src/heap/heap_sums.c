@@ -73,6 +73,7 @@ static uint64_t present_bytes(struct vmat_heap *heap, uint64_t start, uint64_t e
 
 		if (count < 0)
 			return bytes;
+		heap->priv->is_presence_unknown |= !(known & VMAT_PAGE_PRESENT);
 		for (int i = 0; i < count; i++)
 			bytes += runs[i].end - runs[i].start;
 	}
@@ -162,5 +163,8 @@ void vmat_heap_sum(struct vmat_heap *heap)
 			heap->totals.bytes[k] += heap->arenas[i].sums.bytes[k];
 		}
 	}
+	/* A core without holes holds pages that were never touched, too. */
+	for (size_t i = 0; heap->priv->is_presence_unknown && i < heap->arenas_count; i++)
+		heap->arenas[i].trimmable = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
 	finish_buckets(heap);
 }

@@ -7,11 +7,18 @@
 #include "base/text.h"
 
 /* "rwxp": returns what is behind it, or NULL. */
-static const char *parse_prot(const char *c, const char *end, uint8_t *prot)
+static const char *parse_prot(const char *c, const char *end, uint8_t *prot, uint8_t *unknown)
 {
-	if (end - c < 5 || c[4] != ' ' || (c[0] != 'r' && c[0] != '-') ||
-	    (c[1] != 'w' && c[1] != '-') || (c[2] != 'x' && c[2] != '-') ||
-	    (c[3] != 's' && c[3] != 'p'))
+	*unknown = 0;
+	if (end - c < 5 || c[4] != ' ')
+		return NULL;
+	/* Question marks are those of a core, see core_text.c: it is never sure of the last letter. */
+	if (c[3] == '?')
+		*unknown = c[0] == '?' ? 15 : VMAT_PROT_SHARED;
+	else if (c[3] != 's' && c[3] != 'p')
+		return NULL;
+	if (*unknown != 15 && ((c[0] != 'r' && c[0] != '-') || (c[1] != 'w' && c[1] != '-') ||
+			       (c[2] != 'x' && c[2] != '-')))
 		return NULL;
 	*prot = (uint8_t)((c[0] == 'r' ? VMAT_PROT_READ : 0) | (c[1] == 'w' ? VMAT_PROT_WRITE : 0) |
 			  (c[2] == 'x' ? VMAT_PROT_EXEC : 0) |
@@ -62,7 +69,7 @@ int vmat_maps_line_parse(struct vmat_maps_line *ret, const char *c, const char *
 	if (c)
 		c = parse_hex(c, end, ' ', &ret->end);
 	if (c)
-		c = parse_prot(c, end, &ret->prot);
+		c = parse_prot(c, end, &ret->prot, &ret->prot_unknown);
 	if (c)
 		c = parse_hex(c, end, ' ', &ret->offset);
 	if (c && end - c >= 7 && memcmp(c, "00:00 0", 7) == 0) { /* anonymous memory */

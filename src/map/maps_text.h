@@ -12,6 +12,7 @@ struct vmat_maps_line {
 	uint64_t start, end, offset, inode;
 	uint32_t dev_major, dev_minor;
 	uint8_t prot;
+	uint8_t prot_unknown; /* bits of prot that are not known: of a core alone */
 	const char *name;
 	size_t name_size;
 };

@@ -118,6 +118,8 @@ static struct vmat_pages_run new_run(const struct pages_reader *reader, uint64_t
 	run.flags = vmat_region_page_flags(region, flags);
 	if (run.flags != flags)
 		run.known |= VMAT_PAGE_ZERO;
+	if (flags & VMAT_PAGE_LEFT_OUT) /* all else of it is not known */
+		run.known &= VMAT_PAGE_LEFT_OUT | VMAT_PAGE_DUMPED;
 	if (flags & VMAT_PAGE_HUGE && region->backing != VMAT_BACKING_HUGETLB)
 		run.page_size = VMAT_PMD_SIZE;
 	run.is_copied = vmat_region_has_copies(region) && reader->known & VMAT_PAGE_FILE &&
@@ -300,7 +302,7 @@ int vmat_pages_read(struct vmat_pages **ret, struct vmat_target *target, const s
 	reader->options = options;
 	reader->block = VMAT_UNKNOWN(VMAT_NOT_ASKED);
 	reader->want = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_FILE | VMAT_PAGE_ZERO |
-		       VMAT_PAGE_HUGE | VMAT_PAGE_GUARD;
+		       VMAT_PAGE_HUGE | VMAT_PAGE_GUARD | VMAT_PAGE_LEFT_OUT | VMAT_PAGE_DUMPED;
 	if (options & VMAT_PAGES_EXCLUSIVE)
 		reader->want |= VMAT_PAGE_EXCLUSIVE;
 	for (size_t i = vmat_map_find(map, start); i < map->count && !code; i++) {

@@ -22,8 +22,9 @@ enum { SPAN_REGIONS = 2048 };
 
 #define SPAN_GAP (64ULL << 20) /* a wider hole begins a new span: walking page tables is not free */
 
-#define WANT_PLAIN \
-	(VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_ZERO | VMAT_PAGE_HUGE | VMAT_PAGE_GUARD)
+#define WANT_PLAIN                                                                 \
+	(VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_ZERO | VMAT_PAGE_HUGE | \
+	 VMAT_PAGE_GUARD | VMAT_PAGE_LEFT_OUT)
 
 struct pass {
 	struct vmat_map *map;
@@ -37,12 +38,26 @@ struct pass {
 	bool has_begun; /* a scan has told something: the facts of pages are its own */
 };
 
+/* Of a region that a core has left out, even in part, nothing is known of its pages. */
+static void forget_pages(struct vmat_region *region)
+{
+	const uint64_t unknown = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+
+	region->rss = region->swap = region->huge = region->zero = region->guard = unknown;
+	if (vmat_is_known(region->copied))
+		region->copied = unknown;
+}
+
 static void add_run(struct vmat_region *region, uint64_t start, uint64_t end, uint32_t flags,
 		    uint32_t known)
 {
 	uint64_t size = end - start;
 
 	flags = vmat_region_page_flags(region, flags);
+	if (flags & VMAT_PAGE_LEFT_OUT || !vmat_is_known(region->rss)) {
+		forget_pages(region);
+		return;
+	}
 	if (flags & VMAT_PAGE_GUARD)
 		region->guard += size;
 	if (flags & VMAT_PAGE_SWAPPED)
@@ -143,13 +158,24 @@ static int scan_span(struct pass *pass, uint64_t start, uint64_t end, uint32_t w
 /* Facts that the source could not tell, and device memory that it does not show. */
 static void mark_unknown(struct pass *pass)
 {
+	const uint64_t unknown = VMAT_UNKNOWN(
+		vmat_source_is_live(pass->target) ? VMAT_KERNEL_LACKS : VMAT_NOT_RECORDED);
+
 	for (size_t i = 0; i < pass->map->count; i++) {
 		struct vmat_region *region = &pass->map->regions[i];
 
+		if (!(pass->known & VMAT_PAGE_PRESENT))
+			region->rss = unknown;
+		if (!(pass->known & VMAT_PAGE_SWAPPED))
+			region->swap = unknown;
+		if (!(pass->known & VMAT_PAGE_GUARD))
+			region->guard = unknown;
+		if (!(pass->known & VMAT_PAGE_FILE) && vmat_is_known(region->copied))
+			region->copied = unknown;
 		if (!(pass->known & VMAT_PAGE_HUGE))
-			region->huge = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
+			region->huge = unknown;
 		if (!(pass->known & VMAT_PAGE_ZERO))
-			region->zero = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
+			region->zero = unknown;
 		if (region->backing == VMAT_BACKING_DEVICE && region->rss == 0)
 			region->rss = region->huge = region->swap = VMAT_UNKNOWN(VMAT_INVISIBLE);
 	}

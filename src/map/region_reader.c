@@ -297,6 +297,7 @@ static int add_region(struct reader *reader, const struct vmat_maps_line *line, 
 	region->dev_major = line->dev_major;
 	region->dev_minor = line->dev_minor;
 	region->prot = line->prot;
+	region->prot_unknown = line->prot_unknown;
 	region->page_size = map->base_page_size;
 	err = set_name(reader, region, line);
 	if (err)

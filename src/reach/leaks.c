@@ -18,6 +18,9 @@ enum {
 	GRANULES_MAX_SHIFT = 31,
 };
 
+/* Where a core does not tell what is there, sizes may be those of reservations. */
+#define RESERVED_MAX (UINT64_C(1) << 40)
+
 static int words_init(struct vmat_words *words, size_t capacity)
 {
 	/* Address space that costs memory only where it is written. */
@@ -70,9 +73,13 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 	int err;
 
 	for (size_t i = 0; i < map->count; i++) {
-		if (map->regions[i].prot & VMAT_PROT_READ && vmat_is_known(map->regions[i].rss))
-			bytes += map->regions[i].rss;
+		if (map->regions[i].prot & VMAT_PROT_READ)
+			bytes += vmat_is_known(map->regions[i].rss)
+					 ? map->regions[i].rss
+					 : vmat_region_size(&map->regions[i]);
 	}
+	if (bytes > RESERVED_MAX)
+		bytes = RESERVED_MAX;
 	words = (size_t)(bytes / priv->word_size * 5 / 4);
 	err = words_init(&priv->roots, words);
 	if (!err)

@@ -175,13 +175,17 @@ static void fill_stack(struct vmat_stack *stack, const struct span *span,
 {
 	stack->guard_kind = guard_kind_of(stack, span, map);
 	if (!(span->known & VMAT_PAGE_PRESENT)) {
+		if (!span->reason && pages->is_core) {
+			stack->resident = stack->high_water = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+			return;
+		}
 		stack->resident = VMAT_UNKNOWN(span->reason ? span->reason : VMAT_KERNEL_LACKS);
 		stack->high_water = stack->resident;
 		pages->is_partial = true;
 		pages->partial_why = "the pages of stacks cannot be seen";
 		return;
 	}
-	if (!(span->known & VMAT_PAGE_ZERO))
+	if (!(span->known & VMAT_PAGE_ZERO) && !pages->is_core)
 		pages->has_zero_pages = true;
 	stack->resident = span->resident;
 	stack->high_water = span->top - span->lowest;
@@ -194,7 +198,7 @@ int vmat_stack_pages_read(struct vmat_stack_pages *ret, struct vmat_stack *stack
 	struct span *spans = calloc(count ? count : 1, sizeof(*spans));
 	int err = runs && spans ? 0 : -ENOMEM;
 
-	*ret = (struct vmat_stack_pages){ 0 };
+	*ret = (struct vmat_stack_pages){ .is_core = vmat_target_process(target)->core };
 	if (!err) {
 		for (size_t i = 0; i < count; i++)
 			spans[i] = span_of(&stacks[i], map);

@@ -11,7 +11,8 @@
 struct vmat_stack_pages {
 	bool is_partial;
 	const char *partial_why; /* static; NULL when it is whole */
-	bool has_zero_pages;     /* resident may count zero pages: this source cannot tell them */
+	bool is_core;        /* it may not know what was there: that is said, and no part missing */
+	bool has_zero_pages; /* resident may count zero pages: this source cannot tell them */
 };
 
 /*

@@ -159,7 +159,9 @@ static int read_task(struct reading *reading, struct vmat_stack_tasks *tasks, pi
 		err = vmat_stat_parse(&stat, reading->text, reading->size);
 	if (err)
 		return err;
-	*ret = (struct vmat_stack_task){ .tid = tid, .inner_tid = tid, .state = stat.state };
+	*ret = (struct vmat_stack_task){ .tid = tid,
+					 .inner_tid = tid,
+					 .state = stat.state == '?' ? 0 : stat.state };
 	memcpy(ret->name, stat.comm, sizeof(ret->name));
 	if (reading->is_nested) {
 		size_t depth;

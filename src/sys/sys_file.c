@@ -136,6 +136,43 @@ int vmat_sys_memfd_device(unsigned flags, dev_t *ret)
 	return err;
 }
 
+static int64_t seek(int fd, uint64_t offset, int whence)
+{
+	off_t found = lseek(fd, (off_t)offset, whence);
+
+	return found < 0 ? -errno : found;
+}
+
+int64_t vmat_sys_seek_hole(int fd, uint64_t offset)
+{
+	return seek(fd, offset, SEEK_HOLE);
+}
+
+int64_t vmat_sys_seek_data(int fd, uint64_t offset)
+{
+	return seek(fd, offset, SEEK_DATA);
+}
+
+int vmat_sys_text_fd(const void *data, size_t size)
+{
+	vmat_autoclose int fd = memfd_create("vmatlas", MFD_CLOEXEC);
+	const char *bytes = data;
+
+	if (fd < 0)
+		return -errno;
+	while (size) {
+		ssize_t put = write(fd, bytes, size);
+
+		if (put < 0 && errno != EINTR)
+			return -errno;
+		if (put > 0) {
+			bytes += put;
+			size -= (size_t)put;
+		}
+	}
+	return lseek(fd, 0, SEEK_SET) < 0 ? -errno : vmat_take_fd(&fd);
+}
+
 static int compare_numbers(const void *a, const void *b)
 {
 	pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;

@@ -38,6 +38,16 @@ int vmat_sys_fstat(int fd, struct stat *ret);
 /* The device number of the file system where a memfd with these flags lies. 0 or -errno. */
 int vmat_sys_memfd_device(unsigned flags, dev_t *ret);
 
+/*
+ * The first byte from `offset` on that lies in a hole of a sparse file, or in none (lseek(2): SEEK_HOLE,
+ * SEEK_DATA). -ENXIO at the end of the file; other errors: the file system does not tell.
+ */
+int64_t vmat_sys_seek_hole(int fd, uint64_t offset);
+int64_t vmat_sys_seek_data(int fd, uint64_t offset);
+
+/* A file in memory that holds `size` bytes, to be read from its beginning. A descriptor or -errno. */
+int vmat_sys_text_fd(const void *data, size_t size);
+
 /* The names of a folder that are decimal numbers, ascending: pids, thread ids. Frees with free(). */
 int vmat_sys_list_numbers(int dirfd, const char *path, pid_t **ret, size_t *ret_count);
 

@@ -273,10 +273,11 @@ int vmat_live_scan(struct vmat_target *target, uint64_t *addr, uint64_t end, uin
 	if (count == 0 || at >= end)
 		return -EINVAL;
 	if (vmat_feature_has(VMAT_FEATURE_PAGEMAP_SCAN)) {
-		*known = want;
+		*known = want & ~(uint32_t)(VMAT_PAGE_LEFT_OUT | VMAT_PAGE_DUMPED);
 		err = scan_piece(target, &at, end, want, &sink);
 	} else {
-		*known = want & ~(uint32_t)(VMAT_PAGE_HUGE | VMAT_PAGE_ZERO);
+		*known = want & ~(uint32_t)(VMAT_PAGE_HUGE | VMAT_PAGE_ZERO | VMAT_PAGE_LEFT_OUT |
+					    VMAT_PAGE_DUMPED);
 		if (zero_pfn_of(target))
 			*known |= want & VMAT_PAGE_ZERO;
 		if (end - at > (uint64_t)ENTRIES * PAGE_SIZE)

@@ -109,7 +109,7 @@ static int recorded_scan(struct vmat_target *target, uint64_t *addr, uint64_t en
 		return err;
 	if (count == 0 || *addr >= end)
 		return -EINVAL;
-	*known = want & ~(uint32_t)VMAT_PAGE_SOFT_DIRTY;
+	*known = want & ~(uint32_t)(VMAT_PAGE_SOFT_DIRTY | VMAT_PAGE_LEFT_OUT | VMAT_PAGE_DUMPED);
 	for (high = target->runs_count; low < high;) {
 		size_t middle = low + (high - low) / 2;
 

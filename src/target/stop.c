@@ -13,6 +13,7 @@
 #include "sys/sys_file.h"
 #include "sys/sys_process.h"
 #include "sys/sys_ptrace.h"
+#include "target/core.h"
 #include "target/process.h"
 #include "target/stopper.h"
 #include "target/target_ops.h"
@@ -29,6 +30,10 @@ struct vmat_stop {
 	int stat;
 	int status;
 	pid_t stopper; /* 0: not started */
+
+	/* A core stands for ever: no stopper, and the threads that it tells of. */
+	struct vmat_stopped_thread *core_threads;
+	size_t core_count;
 };
 
 static struct vmat_stop *stop_free(struct vmat_stop *stop)
@@ -46,7 +51,9 @@ static struct vmat_stop *stop_free(struct vmat_stop *stop)
 		close(stop->stat);
 	if (stop->status >= 0)
 		close(stop->status);
-	vmat_sys_shared_free(stop->shared, stop->shared_size);
+	if (stop->shared)
+		vmat_sys_shared_free(stop->shared, stop->shared_size);
+	free(stop->core_threads);
 	free(stop);
 	return NULL;
 }
@@ -249,13 +256,32 @@ static int run(struct vmat_stop *stop)
 	return stop->shared->code ? stop->shared->code : -ECANCELED;
 }
 
+/* The threads of a core. Those without registers are left out, as if they had ended. */
+static int take_core(struct vmat_stop *stop, const struct vmat_core_file *core)
+{
+	/* The file has their notes, so there are not more of them than it is large. */
+	stop->core_threads = calloc(core->threads_count + 1, sizeof(*stop->core_threads));
+	if (!stop->core_threads)
+		return -ENOMEM;
+	for (size_t i = 0; i < core->threads_count; i++) {
+		struct vmat_stopped_thread *thread = &stop->core_threads[stop->core_count];
+
+		if (vmat_core_registers(core, &core->threads[i], &thread->registers))
+			continue;
+		thread->tid = core->threads[i].tid;
+		thread->was_in_syscall = vmat_registers_in_syscall(&thread->registers);
+		stop->core_count++;
+	}
+	return 0;
+}
+
 int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 		    const struct vmat_stop_options *options, struct vmat_error *err)
 {
 	vmat_autofree pid_t *tids = NULL;
 	struct vmat_stop *stop;
 	size_t count = 0;
-	int code = refuse(target, err);
+	int code = target->core ? 0 : refuse(target, err);
 
 	if (code)
 		return code;
@@ -263,6 +289,14 @@ int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 	if (!stop)
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	stop->channel = stop->task_dir = stop->stat = stop->status = -1;
+	if (target->core) {
+		if (take_core(stop, &target->core->file)) {
+			stop_free(stop);
+			return vmat_error_set(err, -ENOMEM, "out of memory");
+		}
+		*ret = stop;
+		return 0;
+	}
 	code = vmat_source_threads(target, &tids, &count);
 	if (!code)
 		code = prepare_memory(stop, count);
@@ -292,13 +326,17 @@ int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 
 const struct vmat_stopped_thread *vmat_stop_threads(const struct vmat_stop *stop, size_t *count)
 {
+	if (!stop->shared) {
+		*count = stop->core_count;
+		return stop->core_threads;
+	}
 	*count = stop->shared->threads_count;
 	return stop->shared->threads;
 }
 
 bool vmat_stop_is_over(const struct vmat_stop *stop)
 {
-	return stop->shared->is_over || vmat_sys_channel_is_closed(stop->channel);
+	return stop->shared && (stop->shared->is_over || vmat_sys_channel_is_closed(stop->channel));
 }
 
 int vmat_stop_end(struct vmat_stop *stop, uint64_t *stopped_ns)
@@ -310,6 +348,12 @@ int vmat_stop_end(struct vmat_stop *stop, uint64_t *stopped_ns)
 	if (!stop)
 		return 0;
 	shared = stop->shared;
+	if (!shared) {
+		if (stopped_ns)
+			*stopped_ns = 0;
+		stop_free(stop);
+		return 0;
+	}
 	/* The stopper ends when it has let all threads go. */
 	vmat_sys_channel_send(stop->channel, 1);
 	vmat_sys_tracer_reap(stop->stopper);

@@ -59,7 +59,8 @@ struct vmat_stop_options {
 };
 
 /*
- * Stops all threads of a living target and reads their registers. `options` may be NULL.
+ * Stops all threads of a living target and reads their registers. `options` may be NULL. A core stands
+ * already: its registers are taken, the time that it stood is 0, and it is never over.
  *
  * After a failure the target runs as before. After success vmat_stop_end must be called; between the
  * two, the caller should only read. A target that is stopped by a signal (^Z) stays so.

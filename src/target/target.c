@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "sys/sys_file.h"
 #include "sys/sys_process.h"
+#include "target/core.h"
 #include "target/process.h"
 #include "target/target_ops.h"
 
@@ -71,7 +72,7 @@ static int check_has_memory(const struct vmat_process *process, uint64_t stat_fl
 	return 0;
 }
 
-static struct vmat_target *target_new(const struct vmat_target_ops *ops)
+struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops)
 {
 	struct vmat_target *target = calloc(1, sizeof(*target));
 
@@ -193,7 +194,7 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 		    struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_target) struct vmat_target *target =
-		target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
+		vmat_target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
 	uint64_t stat_flags = 0;
 	int code;
 
@@ -290,6 +291,22 @@ static int find_name(int root, bool is_live, const char *name, char *pid, size_t
 	return code;
 }
 
+/* What is neither a pid nor a name is the path of a core file. */
+static int open_file(struct vmat_target **ret, const char *spec, struct vmat_error *err)
+{
+	int fd = vmat_sys_open_at(AT_FDCWD, spec, 0);
+
+	if (fd == -ENOENT && !strchr(spec, '/'))
+		return vmat_error_set(
+			err, -EINVAL,
+			"'%.64s' is no target: give a pid, @name, or the path of a core file",
+			spec);
+	if (fd < 0)
+		return vmat_error_set(err, fd, "%.300s cannot be opened: %s", spec,
+				      strerrordesc_np(-fd));
+	return vmat_core_open(ret, fd, spec, err);
+}
+
 int vmat_target_open(struct vmat_target **ret, const char *spec,
 		     const struct vmat_target_options *options, struct vmat_error *err)
 {
@@ -310,6 +327,8 @@ int vmat_target_open(struct vmat_target **ret, const char *spec,
 	} else {
 		size_t digits = strspn(spec, "0123456789");
 
+		if (!root_path && (!digits || spec[digits]))
+			return open_file(ret, spec, err);
 		if (!digits || spec[digits] || digits >= sizeof(pid))
 			return vmat_error_set(err, -EINVAL,
 					      "'%.64s' is no target: give a pid, or @name", spec);
@@ -344,6 +363,8 @@ static int dir_of(const struct vmat_target *target, const char *name)
 
 int vmat_source_open_text(struct vmat_target *target, const char *name)
 {
+	if (target->ops->open_text)
+		return target->ops->open_text(target, name);
 	return vmat_sys_open_at(dir_of(target, name), name, 0);
 }
 
@@ -354,16 +375,25 @@ ssize_t vmat_source_read_text(int fd, void *buffer, size_t size)
 
 int vmat_source_text(struct vmat_target *target, const char *name, struct vmat_buffer *buffer)
 {
+	if (target->ops->open_text) {
+		vmat_autoclose int fd = target->ops->open_text(target, name);
+
+		return fd < 0 ? fd : vmat_sys_read_all(fd, buffer, TEXT_LIMIT);
+	}
 	return vmat_sys_read_file_at(dir_of(target, name), name, buffer, TEXT_LIMIT);
 }
 
 int vmat_source_link(struct vmat_target *target, const char *name, struct vmat_buffer *buffer)
 {
+	if (target->ops->link)
+		return target->ops->link(target, name, buffer);
 	return vmat_sys_readlink_at(dir_of(target, name), name, buffer);
 }
 
 int vmat_source_threads(struct vmat_target *target, pid_t **ret, size_t *ret_count)
 {
+	if (target->ops->threads)
+		return target->ops->threads(target, ret, ret_count);
 	return vmat_sys_list_numbers(target->dir, "task", ret, ret_count);
 }
 

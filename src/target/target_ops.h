@@ -2,8 +2,8 @@
 /*
  * target_ops.h: what a kind of target must be able to do, for the files of this folder.
  *
- * Every kind has a folder that looks like /proc/PID, so texts, links and thread lists are read in one
- * place (target.c). What differs is how pages, memory and files are reached.
+ * Most kinds have a folder that looks like /proc/PID, so texts, links and thread lists are read in one
+ * place (target.c); a core makes its own. What differs is how pages, memory and files are reached.
  */
 #ifndef VMAT_TARGET_OPS_H
 #define VMAT_TARGET_OPS_H
@@ -13,6 +13,10 @@
 /* The contracts are those of the functions of the same name in target_source.h and target.h. */
 struct vmat_target_ops {
 	bool is_live;
+	/* NULL: a folder has the texts, see target.c */
+	int (*open_text)(struct vmat_target *target, const char *name);
+	int (*link)(struct vmat_target *target, const char *name, struct vmat_buffer *buffer);
+	int (*threads)(struct vmat_target *target, pid_t **ret, size_t *ret_count);
 	int (*scan)(struct vmat_target *target, uint64_t *addr, uint64_t end, uint32_t want,
 		    struct vmat_page_run *runs, size_t count, uint32_t *known);
 	int (*pagemap)(struct vmat_target *target, uint64_t addr, uint64_t *entries, size_t count);
@@ -51,6 +55,8 @@ struct vmat_target {
 	struct vmat_page_run *runs;
 	size_t runs_count;
 	bool are_runs_read;
+
+	struct vmat_core *core; /* core.c */
 };
 
 /* A file system, see vmat_source_device. */
@@ -62,6 +68,9 @@ struct vmat_device {
 };
 
 #define VMAT_FD_NOT_OPENED (-4096) /* no errno */
+
+/* Everything closed and unknown. NULL without memory. */
+struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops);
 
 extern const struct vmat_target_ops vmat_live_ops;
 extern const struct vmat_target_ops vmat_recorded_ops;
