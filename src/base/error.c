@@ -53,7 +53,7 @@ const char *vmat_reason_text(enum vmat_reason reason)
 		[VMAT_CHANGED] = "the target changed while it was read",
 		[VMAT_INVISIBLE] = "device memory: the kernel shows none of its pages",
 		[VMAT_RUNNING] = "the thread is running",
-		[VMAT_NOT_RECORDED] = "neither in the record nor in the core file",
+		[VMAT_NOT_RECORDED] = "not in the record or the core file",
 		[VMAT_NOT_APPLICABLE] = "does not apply here",
 		[VMAT_NOT_FOUND] = "not found",
 	};

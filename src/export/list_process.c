@@ -53,15 +53,15 @@ static void core_cell(const struct vmat_core_info *core, enum process_column col
 	ret->number = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	if (!core)
 		return;
-	if (column == CORE)
-		ret->text = core->path;
-	else if (column == WRITER)
-		ret->text = core->writer;
-	else if (column == FAULT_ADDR)
+	if (column == CORE || column == WRITER) {
+		ret->number = 0;
+		ret->text = column == CORE ? core->path : core->writer;
+	} else if (column == FAULT_ADDR) {
 		ret->number = core->fault_addr;
-	else if (core->signal)
+	} else if (core->signal) {
 		ret->number =
 			column == SIGNAL ? (uint64_t)core->signal : (uint64_t)core->signal_tid;
+	}
 }
 
 static void process_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)

@@ -20,106 +20,13 @@
 
 #include "base/cleanup.h"
 #include "sys/sys_file.h"
-#include "target/device.h"
 #include "target/process.h"
 
-enum { PAGE_SIZE = 4096, NOTE_MAX = 4096, HEADERS_MAX = 64 };
+enum { PAGE_SIZE = 4096 };
 
 static uint64_t page_down(uint64_t addr)
 {
 	return addr & ~(uint64_t)(PAGE_SIZE - 1);
-}
-
-/* ---- Images: build ids and rights of segments. */
-
-/* Gives all bytes or a negative errno. */
-typedef int image_read_fn(void *context, void *buffer, size_t size, uint64_t offset);
-
-struct image_source {
-	image_read_fn *read;
-	void *context;
-};
-
-/* Looks for NT_GNU_BUILD_ID in a note segment. */
-static void find_build_id(struct vmat_core_image *image, const struct image_source *source,
-			  const Elf64_Phdr *phdr)
-{
-	_Alignas(8) unsigned char notes[NOTE_MAX];
-	uint64_t size = phdr->p_filesz < NOTE_MAX ? phdr->p_filesz : NOTE_MAX, at = 0;
-
-	if (image->build_id_size || source->read(source->context, notes, size, phdr->p_offset))
-		return;
-	while (size - at >= sizeof(Elf64_Nhdr)) {
-		Elf64_Nhdr note;
-		uint64_t desc, next;
-
-		memcpy(&note, notes + at, sizeof(note));
-		desc = at + sizeof(note) + (((uint64_t)note.n_namesz + 3) & ~UINT64_C(3));
-		next = desc + (((uint64_t)note.n_descsz + 3) & ~UINT64_C(3));
-		if (next > size)
-			return;
-		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
-		    note.n_descsz <= sizeof(image->build_id) &&
-		    memcmp(notes + at + sizeof(note), "GNU", 4) == 0) {
-			memcpy(image->build_id, notes + desc, note.n_descsz);
-			image->build_id_size = note.n_descsz;
-			return;
-		}
-		at = next;
-	}
-}
-
-static void add_segment(struct vmat_core_image *image, const Elf64_Phdr *phdr)
-{
-	size_t i = image->segments_count;
-
-	if (i == sizeof(image->segments) / sizeof(image->segments[0]) ||
-	    phdr->p_offset >> 62 || phdr->p_filesz >> 62)
-		return;
-	image->segments[i].start = page_down(phdr->p_offset);
-	image->segments[i].end = page_down(phdr->p_offset + phdr->p_filesz + PAGE_SIZE - 1);
-	image->segments[i].flags = phdr->p_flags & 7;
-	image->segments_count++;
-}
-
-static void read_image(struct vmat_core_image *image, const struct image_source *source)
-{
-	Elf64_Ehdr header;
-	bool is_wide;
-
-	*image = (struct vmat_core_image){ 0 };
-	if (source->read(source->context, &header, sizeof(header), 0) ||
-	    memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-	    header.e_ident[EI_DATA] != ELFDATA2LSB)
-		return;
-	is_wide = header.e_ident[EI_CLASS] == ELFCLASS64;
-	if (!is_wide) {
-		Elf32_Ehdr narrow;
-
-		memcpy(&narrow, &header, sizeof(narrow));
-		header.e_phoff = narrow.e_phoff;
-		header.e_phentsize = narrow.e_phentsize;
-		header.e_phnum = narrow.e_phnum;
-	}
-	for (unsigned i = 0; i < header.e_phnum && i < HEADERS_MAX; i++) {
-		uint64_t offset = header.e_phoff + (uint64_t)i * header.e_phentsize;
-		Elf64_Phdr phdr;
-		Elf32_Phdr narrow;
-		int err = source->read(source->context, is_wide ? (void *)&phdr : (void *)&narrow,
-				       is_wide ? sizeof(phdr) : sizeof(narrow), offset);
-
-		if (err)
-			return;
-		if (!is_wide)
-			phdr = (Elf64_Phdr){ .p_type = narrow.p_type,
-					     .p_flags = narrow.p_flags,
-					     .p_offset = narrow.p_offset,
-					     .p_filesz = narrow.p_filesz };
-		if (phdr.p_type == PT_LOAD)
-			add_segment(image, &phdr);
-		else if (phdr.p_type == PT_NOTE)
-			find_build_id(image, source, &phdr);
-	}
 }
 
 /* ---- Memory. */
@@ -160,7 +67,8 @@ static bool is_data(struct vmat_core *core, uint64_t offset, uint64_t limit, uin
 static bool is_present(struct vmat_core *core, const struct vmat_core_load *load, uint64_t addr,
 		       uint64_t *end)
 {
-	uint64_t base = load->offset - load->start; /* wraps; add an address and it is in the file */
+	uint64_t base =
+		load->offset - load->start; /* wraps; add an address and it is in the file */
 	uint64_t held = load->held, at = addr, piece;
 
 	if (is_data(core, at + base, held + base, &piece)) {
@@ -180,9 +88,6 @@ static bool is_present(struct vmat_core *core, const struct vmat_core_load *load
 	return true;
 }
 
-/* The descriptor of a mapped file that is still the one that was mapped, or a negative errno. */
-static int file_of(struct vmat_target *target, const struct vmat_core_mapping *mapping);
-
 /* What the file that was mapped here holds: its text was left out, and never changed. */
 static ssize_t read_mapped(struct vmat_target *target, uint64_t addr, void *buffer, size_t size)
 {
@@ -196,7 +101,7 @@ static ssize_t read_mapped(struct vmat_target *target, uint64_t addr, void *buff
 		return 0;
 	if (size > mapping->end - addr)
 		size = (size_t)(mapping->end - addr);
-	fd = file_of(target, mapping);
+	fd = vmat_core_mapped_fd(target, mapping);
 	if (fd < 0)
 		return 0;
 	got = vmat_sys_pread(fd, buffer, size, mapping->offset + (addr - mapping->start));
@@ -260,104 +165,6 @@ static int core_read_pieces(struct vmat_target *target, struct vmat_piece *piece
 	return 0;
 }
 
-/* ---- Images of this core, and their files. */
-
-struct memory_image {
-	struct vmat_target *target;
-	const struct vmat_core_mapping *mapping; /* of offset 0 */
-};
-
-static int read_memory_image(void *context, void *buffer, size_t size, uint64_t offset)
-{
-	const struct memory_image *image = context;
-	struct vmat_target *target = image->target;
-	uint64_t addr = image->mapping->start + offset, length;
-	size_t i = vmat_core_load_find(&target->core->file, addr);
-	const struct vmat_core_load *load = &target->core->file.loads[i];
-
-	length = image->mapping->end - image->mapping->start;
-	if (offset > length || size > length - offset)
-		return -ENODATA;
-	/* Only what the core holds itself: a file that says who it is would prove nothing. */
-	if (i == target->core->file.loads_count || load->start > addr || addr >= load->held ||
-	    size > load->held - addr)
-		return -ENODATA;
-	return core_read(target, addr, buffer, size) == (ssize_t)size ? 0 : -ENODATA;
-}
-
-static int read_file_image(void *context, void *buffer, size_t size, uint64_t offset)
-{
-	char *bytes = buffer;
-
-	while (size) {
-		ssize_t got = vmat_sys_pread(*(int *)context, bytes, size, offset);
-
-		if (got <= 0)
-			return got < 0 ? (int)got : -ENODATA;
-		bytes += got;
-		offset += (uint64_t)got;
-		size -= (size_t)got;
-	}
-	return 0;
-}
-
-const struct vmat_core_image *vmat_core_image_of(struct vmat_target *target, uint32_t number)
-{
-	const struct vmat_core_file *core = &target->core->file;
-	struct vmat_core_image_file *file;
-
-	if (!number || number > target->core->files_count)
-		return NULL;
-	file = &target->core->files[number - 1];
-	for (size_t i = 0; i < core->mappings_count && !file->is_image_read; i++) {
-		struct memory_image image = { target, &core->mappings[i] };
-		struct image_source source = { read_memory_image, &image };
-
-		if (core->mappings[i].file != number || core->mappings[i].offset)
-			continue;
-		read_image(&file->image, &source);
-		file->is_image_read = true;
-	}
-	file->is_image_read = true;
-	return &file->image;
-}
-
-/* Opens the path if it leads to what the process had mapped: a build id is the only proof. */
-static int open_same(struct vmat_target *target, const char *path,
-		     const struct vmat_core_image *wanted)
-{
-	vmat_autoclose int fd = -1;
-	struct image_source source = { read_file_image, &fd };
-	struct vmat_core_image found;
-	struct stat stat;
-
-	if (path[0] != '/' || !wanted || !wanted->build_id_size)
-		return -ESTALE;
-	if (vmat_device_may_hang(target, path, 0, 0))
-		return -EOPNOTSUPP;
-	fd = vmat_sys_open_at(AT_FDCWD, path, 0);
-	if (fd < 0)
-		return fd;
-	if (vmat_sys_fstat(fd, &stat) || !S_ISREG(stat.st_mode))
-		return -ESTALE;
-	read_image(&found, &source);
-	if (found.build_id_size != wanted->build_id_size ||
-	    memcmp(found.build_id, wanted->build_id, found.build_id_size) != 0)
-		return -ESTALE;
-	return vmat_take_fd(&fd);
-}
-
-static int file_of(struct vmat_target *target, const struct vmat_core_mapping *mapping)
-{
-	struct vmat_core *core = target->core;
-	struct vmat_core_image_file *file = &core->files[mapping->file - 1];
-
-	if (file->fd == VMAT_FD_NOT_OPENED)
-		file->fd = open_same(target, core->file.paths.data + mapping->path,
-				     vmat_core_image_of(target, mapping->file));
-	return file->fd;
-}
-
 static int core_open_file(struct vmat_target *target, const char *path, uint32_t dev_major,
 			  uint32_t dev_minor, uint64_t inode)
 {
@@ -366,8 +173,8 @@ static int core_open_file(struct vmat_target *target, const char *path, uint32_t
 	(void)dev_major, (void)dev_minor, (void)inode;
 	for (size_t i = 0; i < file->mappings_count; i++) {
 		if (strcmp(file->paths.data + file->mappings[i].path, path) == 0)
-			return open_same(target, path,
-					 vmat_core_image_of(target, file->mappings[i].file));
+			return vmat_core_open_same(
+				target, path, vmat_core_image_of(target, file->mappings[i].file));
 	}
 	return -ENOENT;
 }
@@ -569,7 +376,7 @@ static void describe(struct vmat_core *core)
 			 : "");
 }
 
-static int fill_process(struct vmat_target *target)
+static void fill_process(struct vmat_target *target)
 {
 	struct vmat_process *process = &target->process;
 	const struct vmat_core_file *file = &target->core->file;
@@ -581,8 +388,8 @@ static int fill_process(struct vmat_target *target)
 	process->uid = file->uid;
 	process->state = '?';
 	process->word_size = file->word_size;
-	process->threads = file->threads_count ? file->threads_count
-					       : VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+	process->threads =
+		file->threads_count ? file->threads_count : VMAT_UNKNOWN(VMAT_NOT_RECORDED);
 	process->core = &target->core->info;
 	memcpy(process->comm, file->comm, sizeof(file->comm));
 	if (auxv->size) {
@@ -599,7 +406,6 @@ static int fill_process(struct vmat_target *target)
 	if (!vmat_core_link(target, "exe", &exe))
 		process->exe = strdup(exe.data);
 	vmat_buffer_deinit(&exe);
-	return 0;
 }
 
 static void core_deinit(struct vmat_target *target)
@@ -619,42 +425,34 @@ static void core_deinit(struct vmat_target *target)
 	free(core);
 }
 
-int vmat_core_open(struct vmat_target **ret, int fd, const char *path, struct vmat_error *err)
+int vmat_core_open(struct vmat_target *target, int fd, const char *path, struct vmat_error *err)
 {
-	struct vmat_target *target = vmat_target_new(&vmat_core_ops);
 	struct vmat_core *core = calloc(1, sizeof(*core));
 	uint32_t files = 0;
 	int code;
 
-	if (!target || !core) {
+	if (!core) {
 		close(fd);
-		free(core);
-		vmat_target_close(target);
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	}
+	core->file.fd = -1;
 	target->core = core;
 	/* Files of its mappings are looked for where we are: our own mounts tell which may hang. */
 	target->memory_dir = vmat_sys_open_at(AT_FDCWD, "/proc/self", O_DIRECTORY);
 	code = vmat_core_file_read(&core->file, fd, path, err);
-	if (code) {
-		core->file.fd = -1;
-		vmat_target_close(target);
+	if (code)
 		return code;
-	}
 	for (size_t i = 0; i < core->file.mappings_count; i++)
 		files = core->file.mappings[i].file > files ? core->file.mappings[i].file : files;
 	core->files = calloc(files + 1, sizeof(*core->files));
 	core->path = strdup(path);
-	if (!core->files || !core->path || read_runs(core) == -ENOMEM) {
-		vmat_target_close(target);
+	if (!core->files || !core->path || read_runs(core) == -ENOMEM)
 		return vmat_error_set(err, -ENOMEM, "out of memory");
-	}
 	core->files_count = files;
 	for (size_t i = 0; i < files; i++)
 		core->files[i].fd = VMAT_FD_NOT_OPENED;
 	describe(core);
 	fill_process(target);
-	*ret = target;
 	return 0;
 }
 

@@ -12,10 +12,12 @@
 struct vmat_core_image {
 	uint8_t build_id[32];
 	size_t build_id_size; /* 0: not known */
+
 	struct {
 		uint64_t start, end; /* offsets in the file, whole pages */
 		uint8_t flags;       /* PF_R, PF_W, PF_X */
 	} segments[16];
+
 	size_t segments_count;
 };
 
@@ -38,11 +40,18 @@ struct vmat_core {
 	uint64_t data_start, data_end; /* a piece of the file that is no hole */
 };
 
-/* Opens the core `fd`, which it owns from then on. */
-int vmat_core_open(struct vmat_target **ret, int fd, const char *path, struct vmat_error *err);
+/* Makes a new target, of vmat_core_ops, the core `fd`, which is closed with it, after a failure too. */
+int vmat_core_open(struct vmat_target *target, int fd, const char *path, struct vmat_error *err);
 
-/* The image that is mapped by a file with this number, as far as the core holds its beginning. */
+/* core_image.c: the image that is mapped by a file with this number, as far as the core holds its beginning. */
 const struct vmat_core_image *vmat_core_image_of(struct vmat_target *target, uint32_t file);
+
+/* Opens the path if it leads to what the process had mapped: a build id is the only proof. */
+int vmat_core_open_same(struct vmat_target *target, const char *path,
+			const struct vmat_core_image *wanted);
+
+/* The descriptor, the target's, of the file of a mapping, if it is the same still; or a negative errno. */
+int vmat_core_mapped_fd(struct vmat_target *target, const struct vmat_core_mapping *mapping);
 
 /* core_text.c: the texts of /proc, made of notes. A descriptor or -ENOENT, -ENOMEM. */
 int vmat_core_open_text(struct vmat_target *target, const char *name);
@@ -50,8 +59,7 @@ int vmat_core_link(struct vmat_target *target, const char *name, struct vmat_buf
 int vmat_core_list_threads(struct vmat_target *target, pid_t **ret, size_t *ret_count);
 
 /* The mapping that holds an address of the auxiliary vector's entry `type`, or NULL. */
-const struct vmat_core_mapping *vmat_core_auxv_mapping(const struct vmat_core *core,
-							uint64_t type);
+const struct vmat_core_mapping *vmat_core_auxv_mapping(const struct vmat_core *core, uint64_t type);
 
 extern const struct vmat_target_ops vmat_core_ops;
 

@@ -362,6 +362,7 @@ static int take_siginfo(struct vmat_core_file *core, uint64_t offset, uint64_t s
 	memcpy(numbers, bytes, sizeof(numbers));
 	thread->signal = numbers[0];
 	thread->signal_code = numbers[2];
+	thread->fault_addr = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	if (has_address(thread->signal, thread->signal_code))
 		thread->fault_addr =
 			core->word_size == 8 ? word_at(core, bytes, 2) : word_at(core, bytes, 3);

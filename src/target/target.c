@@ -72,7 +72,7 @@ static int check_has_memory(const struct vmat_process *process, uint64_t stat_fl
 	return 0;
 }
 
-struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops)
+static struct vmat_target *target_new(const struct vmat_target_ops *ops)
 {
 	struct vmat_target *target = calloc(1, sizeof(*target));
 
@@ -194,7 +194,7 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 		    struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_target) struct vmat_target *target =
-		vmat_target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
+		target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
 	uint64_t stat_flags = 0;
 	int code;
 
@@ -294,7 +294,8 @@ static int find_name(int root, bool is_live, const char *name, char *pid, size_t
 /* What is neither a pid nor a name is the path of a core file. */
 static int open_file(struct vmat_target **ret, const char *spec, struct vmat_error *err)
 {
-	int fd = vmat_sys_open_at(AT_FDCWD, spec, 0);
+	vmat_cleanup(cleanup_target) struct vmat_target *target = NULL;
+	int code, fd = vmat_sys_open_at(AT_FDCWD, spec, 0);
 
 	if (fd == -ENOENT && !strchr(spec, '/'))
 		return vmat_error_set(
@@ -304,7 +305,15 @@ static int open_file(struct vmat_target **ret, const char *spec, struct vmat_err
 	if (fd < 0)
 		return vmat_error_set(err, fd, "%.300s cannot be opened: %s", spec,
 				      strerrordesc_np(-fd));
-	return vmat_core_open(ret, fd, spec, err);
+	target = target_new(&vmat_core_ops);
+	if (!target) {
+		close(fd);
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	}
+	code = vmat_core_open(target, fd, spec, err);
+	if (!code)
+		*ret = vmat_take_ptr(&target);
+	return code;
 }
 
 int vmat_target_open(struct vmat_target **ret, const char *spec,

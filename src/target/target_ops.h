@@ -69,9 +69,6 @@ struct vmat_device {
 
 #define VMAT_FD_NOT_OPENED (-4096) /* no errno */
 
-/* Everything closed and unknown. NULL without memory. */
-struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops);
-
 extern const struct vmat_target_ops vmat_live_ops;
 extern const struct vmat_target_ops vmat_recorded_ops;
 
