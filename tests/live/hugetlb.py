@@ -2,7 +2,6 @@
 # serial
 """hugetlb memory: pages that are never smaller than 2 MiB, and that the kernel does not count as resident. The test raises
 vm.nr_hugepages by 4 and puts it back; it runs alone because others would see that."""
-import contextlib
 import os
 import sys
 
@@ -10,30 +9,7 @@ sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import proc
 import tap
 from factory import Factory, Tour
-
-SETTING = "/proc/sys/vm/nr_hugepages"
-WANTED = 4
-
-
-@contextlib.contextmanager
-def more_huge_pages():
-    """Gives "", or why there are not more."""
-    before, why = int(proc.read(SETTING)), ""
-    try:
-        with open(SETTING, "w", encoding="ascii") as file:
-            file.write(str(before + WANTED))
-        got = int(proc.read(SETTING)) - before
-        if got < WANTED:
-            why = f"the kernel gives {got} huge pages of {WANTED}"
-    except OSError as error:
-        why = f"vm.nr_hugepages cannot be raised: {error.strerror}"
-    try:
-        yield why
-    finally:
-        if int(proc.read(SETTING)) != before:
-            with open(SETTING, "w", encoding="ascii") as file:
-                file.write(str(before))
-
+from huge_pages import more_huge_pages
 
 def check_map(t, said, pid, huge):
     with proc.stopped(pid):
