@@ -22,8 +22,11 @@ static int write_stacks(const struct cli_subject *subject, const struct cli_outp
 	if (output->format != CLI_JSON) {
 		if (cli_output_has_heads(output)) {
 			cli_head_target(subject, output);
-			cli_line("stacks: %zu, of living threads: %zu; %s\n", stacks->count,
-				 stacks->threads, stacks->method ? stacks->method : "-");
+			cli_line("stacks: %zu, of living threads: %zu; %s%s", stacks->count,
+				 stacks->threads, stacks->method ? stacks->method : "-",
+				 stacks->verdict[0] ? "" : "\n");
+			if (stacks->verdict[0])
+				cli_line("%s\n", stacks->verdict);
 		}
 		return cli_output_rows(output, &rows);
 	}
@@ -31,6 +34,7 @@ static int write_stacks(const struct cli_subject *subject, const struct cli_outp
 	if (!json)
 		return -ENOMEM;
 	vmat_json_string(json, "method", stacks->method);
+	vmat_json_string(json, "verdict", stacks->verdict[0] ? stacks->verdict : NULL);
 	r = cli_output_json(output, json, &rows);
 	finished = cli_document_end(json);
 	return r < 0 ? r : finished;

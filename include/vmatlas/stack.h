@@ -56,6 +56,8 @@ struct vmat_stack {
 	uint64_t resident;    /* present pages between begin + guard and end */
 	/* end - lowest page in use, present or swapped: the deepest it has ever been, in pages */
 	uint64_t high_water;
+	/* of a core: 1 it ran over the end of its stack, 0 it did not; else unknown */
+	uint64_t overflowed;
 	uint64_t thread_addr; /* struct pthread (the thread's own descriptor) */
 	size_t region;        /* region of the map that holds end - 1; map->count if none */
 	const char *why;
@@ -67,6 +69,7 @@ struct vmat_stacks {
 	size_t threads; /* how many of them belong to a thread that lives */
 	bool is_partial;
 	char partial_why[508];
+	const char *verdict;     /* of a core: who overflowed, or that a fault was none; "" else */
 	const char *method;      /* how they were found, for people */
 	uint64_t rtld_data_addr; /* _rtld_global in the target; 0 when there are no lists */
 	struct vmat_stacks_priv *priv;

@@ -26,6 +26,7 @@ enum thread_column {
 	HIGH_WATER,
 	FILL,
 	CACHED,
+	OVERFLOWED,
 	THREAD,
 	WHY,
 };
@@ -79,6 +80,9 @@ static const struct vmat_column columns[] = {
 	[CACHED] = { "CACHED", "cached", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
 		     "of a thread that has exited, kept by glibc for the next one",
 		     "glibc: _dl_stack_cache" },
+	[OVERFLOWED] = { "OVERFLOWED", "overflowed", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
+			 "of a core: the thread ran over the end of its stack",
+			 "NT_SIGINFO: si_addr; NT_PRSTATUS: stack pointer" },
 	[THREAD] = { "THREAD", "thread", VMAT_TYPE_ADDR, 0, 0,
 		     "address of the thread's descriptor (pthread_t)", "glibc struct pthread" },
 	[WHY] = { "WHY", "why", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0, "how the stack was found",
@@ -97,6 +101,7 @@ static const uint16_t fields[] = {
 	[USED] = offsetof(struct vmat_stack, used),
 	[RESIDENT] = offsetof(struct vmat_stack, resident),
 	[HIGH_WATER] = offsetof(struct vmat_stack, high_water),
+	[OVERFLOWED] = offsetof(struct vmat_stack, overflowed),
 	[THREAD] = offsetof(struct vmat_stack, thread_addr),
 };
 

@@ -20,6 +20,7 @@
 #include "stack/stack_glibc.h"
 #include "stack/stack_guess.h"
 #include "stack/stack_lists.h"
+#include "stack/stack_overflow.h"
 #include "stack/stack_pages.h"
 #include "stack/stack_tasks.h"
 #include "target/target_source.h"
@@ -418,6 +419,10 @@ static int complete(struct reading *reading)
 	if (err)
 		return err;
 	mark_shared(stacks->stacks, placed);
+	err = vmat_stack_overflow_judge(stacks, placed, vmat_target_process(reading->target),
+					reading->map, strings);
+	if (err)
+		return err;
 	if (pages.is_partial)
 		blame(stacks, pages.partial_why);
 	if (pages.has_zero_pages) {

@@ -56,15 +56,20 @@ bool vmat_stack_guess_main(struct vmat_stack *stack, const struct vmat_map *map,
 	return true;
 }
 
+static bool is_guard(const struct vmat_region *region)
+{
+	return region->backing == VMAT_BACKING_ANON &&
+	       !(region->prot & (VMAT_PROT_READ | VMAT_PROT_WRITE | VMAT_PROT_EXEC)) &&
+	       vmat_region_size(region) <= GUARD_MAX;
+}
+
 /* The size of the guard below region i: a neighbour without any rights and without a file. */
 static uint64_t guard_below(const struct vmat_map *map, size_t i)
 {
 	const struct vmat_region *region = &map->regions[i];
 	const struct vmat_region *below = i ? &map->regions[i - 1] : region;
 
-	if (below->end != region->start || below->backing != VMAT_BACKING_ANON ||
-	    (below->prot & (VMAT_PROT_READ | VMAT_PROT_WRITE | VMAT_PROT_EXEC)) ||
-	    vmat_region_size(below) > GUARD_MAX)
+	if (below->end != region->start || !is_guard(below))
 		return 0;
 	return vmat_region_size(below);
 }
@@ -89,6 +94,10 @@ void vmat_stack_guess(struct vmat_stack *stack, const struct vmat_map *map)
 			"no list tells of it, and its stack pointer lies in no region of the map";
 		return;
 	}
+	/* A stack pointer that has run into the guard: the stack lies above it. */
+	if (is_guard(&map->regions[i]) && i + 1 < map->count &&
+	    map->regions[i + 1].start == map->regions[i].end && !is_guard(&map->regions[i + 1]))
+		i++;
 	stack->guard = guard_below(map, i);
 	stack->begin = map->regions[i].start - stack->guard;
 	stack->end = map->regions[i].end;

@@ -21,6 +21,7 @@ import tap
 
 VMATLAS = tap.VMATLAS
 HEAP_TRUTH = os.path.join(tap.BUILD, "tests/factory/heap_truth")
+OVERFLOW = os.path.join(tap.BUILD, "tests/factory/overflow")
 LEAK_TRUTH = os.path.join(tap.BUILD, "tests/factory/leak_truth")
 PATTERN = "/proc/sys/kernel/core_pattern"
 t = tap.Tap()
@@ -62,14 +63,13 @@ def start(*command):
     return process, json.loads(process.stdout.readline()), process.stdout.readline()
 
 
-def kernel_core(process):
-    """Kills it with a core, and returns the path."""
-    for old in glob.glob(folder + "/core*"):
-        os.unlink(old)
-    process.send_signal(signal.SIGABRT)
+def kernel_core(process, number=signal.SIGABRT):
+    """Kills it with a core, if it does not die by itself, and returns the path."""
+    if number:
+        process.send_signal(number)
     process.wait()
     found = glob.glob(folder + "/core*")
-    return found[0] if found else None
+    return found and os.rename(found[0], folder + "/kernel") or folder + "/kernel" if found else None
 
 
 def gdb_core(process):
@@ -158,6 +158,25 @@ def leaks(kernel):
             t.is_(run("leaks", path).returncode, 1, f"{name}: leaks exits with 1")
 
 
+def overflows(kernel):
+    """Who ran over the end of its stack is named, by the fault; a fault that is none is not called one."""
+    if kernel.why_not:
+        return t.skip("kernel: a core", kernel.why_not)
+    for how, overflowed in (("thread", True), ("main", True), ("frame", True), ("null", False), ("guard", False), ("other", False)):
+        process = subprocess.Popen([OVERFLOW, how], stdout=subprocess.PIPE, text=True, cwd=folder, stderr=subprocess.DEVNULL,
+                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2))
+        truth = json.loads(process.stdout.readline())
+        core = kernel_core(process, None)
+        doc = ask("stacks", core)
+        over = {s["tid"]: s["overflowed"] for s in doc["threads"]}
+        t.is_(over, {tid: overflowed and tid == truth["tid"] for tid in over}, f"{how}: just that thread overflowed its stack" if overflowed
+              else f"{how}: no stack overflowed")
+        t.is_((doc["target"]["signal"], doc["target"]["signal_tid"]), (11, truth["tid"]), f"{how}: the signal and its thread")
+        said = f"thread {truth['tid']} " + ("overflowed" if overflowed else "did not overflow")
+        t.ok(doc["verdict"] and doc["verdict"].startswith(said) and said in run("stacks", core).stdout, f"{how}: the verdict says so in words",
+             doc["verdict"])
+
+
 def refused():
     text = folder + "/text"
     open(text, "w").write("no ELF file\n")
@@ -170,6 +189,7 @@ def refused():
 with Kernel() as kernel_cores:
     t.section(lambda _: heaps(kernel_cores))
     t.section(lambda _: leaks(kernel_cores))
+    t.section(lambda _: overflows(kernel_cores))
 t.section(lambda _: refused())
 shutil.rmtree(folder, ignore_errors=True)
 t.done()
