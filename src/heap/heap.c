@@ -82,6 +82,7 @@ static const struct vmat_heap_ops *const walked[] = {
 	&vmat_ptmalloc_ops,
 	&vmat_ptmalloc32_ops,
 	&vmat_musl_ops,
+	&vmat_mimalloc_ops,
 };
 
 enum { WALKED = sizeof(walked) / sizeof(walked[0]) };

@@ -102,6 +102,18 @@ bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *w
 	return true;
 }
 
+size_t vmat_heap_threads(struct vmat_heap_memory *memory)
+{
+	size_t count;
+	pid_t *tids;
+
+	if (!vmat_source_is_live(memory->target) ||
+	    vmat_source_threads(memory->target, &tids, &count))
+		return 1;
+	free(tids);
+	return count;
+}
+
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word)
 {
 	return vmat_heap_words(memory, addr, word, 1);

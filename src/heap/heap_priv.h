@@ -64,7 +64,8 @@ struct vmat_heap_ops {
 };
 
 /* Those that are walked, in the order in which they are tried on a program whose malloc nobody names. */
-extern const struct vmat_heap_ops vmat_ptmalloc_ops, vmat_ptmalloc32_ops, vmat_musl_ops;
+extern const struct vmat_heap_ops vmat_ptmalloc_ops, vmat_ptmalloc32_ops, vmat_musl_ops,
+	vmat_mimalloc_ops;
 
 #define VMAT_HEAP_STEPS (256ULL << 20)
 
@@ -132,6 +133,8 @@ bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *
 /* The same at random addresses. */
 bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count);
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
+/* How many threads the target has; 1 when it is not known. */
+size_t vmat_heap_threads(struct vmat_heap_memory *memory);
 
 /* heap_segment.c: what a walk writes down. */
 /* Address space that costs memory only where it is written. NULL when there is none. */

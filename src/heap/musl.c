@@ -370,13 +370,7 @@ static int walk_groups(struct walk *walk)
 /* One thread can be within one call only. */
 static void judge_in_flight(struct walk *walk)
 {
-	size_t threads = 1;
-	pid_t *tids;
-
-	if (walk->in_flight > 1 && vmat_source_is_live(walk->heap->priv->memory.target) &&
-	    !vmat_source_threads(walk->heap->priv->memory.target, &tids, &threads))
-		free(tids);
-	if (walk->in_flight > threads)
+	if (walk->in_flight > 1 && walk->in_flight > vmat_heap_threads(&walk->heap->priv->memory))
 		vmat_heap_find_fault(
 			walk->heap, ((struct musl *)walk->heap->priv->own)->context,
 			"%llu slots are in use by their masks and free by their headers",
