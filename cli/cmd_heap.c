@@ -245,11 +245,11 @@ static const struct cli_example examples[] = {
 };
 
 static const char *const text[] = {
-	"Walks the heap of glibc's or musl's malloc from outside: what each arena took from the kernel, what of "
+	"Walks the heap of glibc's, musl's or mimalloc's malloc from outside: what each arena took from the kernel, what of "
 	"it is in use, free, kept in caches, and what malloc_trim would give back.",
 	"All threads of the process stand still while its heap is read, for about 0.3 s per GiB, and "
 	"how long is printed. With --no-stop it runs on, and the sums are approximate.",
-	"Other allocators (jemalloc, tcmalloc, mimalloc) are named and not walked.",
+	"Other allocators (jemalloc, tcmalloc) are named and not walked.",
 	NULL,
 };
 

@@ -6,7 +6,8 @@
  *
  * Each thread fills BLOCKS slots of its own, at random (seeded: each run is the same): sizes from 1 byte to some MiB,
  * some aligned up to 64 KiB, some resized. Then each gives back a third of the blocks of the thread behind it, a
- * third of its own, and fills some of these again; every second thread then ends and leaves its blocks behind.
+ * third of its own, and fills some of these again, and once more gives back some of the other's; every second
+ * thread then ends and leaves its blocks behind.
  * The live blocks are written to LIST, "address usable_size" a line. `ready` is printed, and the end of
  * stdin waited for.
  */
@@ -72,6 +73,14 @@ static void *new_block(struct worker *worker)
 	return block;
 }
 
+static void free_some(struct worker *worker, size_t from, size_t step)
+{
+	for (size_t i = from; i < blocks_count; i += step) {
+		free(worker->blocks[i]);
+		worker->blocks[i] = NULL;
+	}
+}
+
 static void *work(void *argument)
 {
 	struct worker *worker = argument;
@@ -84,15 +93,14 @@ static void *work(void *argument)
 	for (size_t i = 0; i < blocks_count; i++)
 		worker->blocks[i] = new_block(worker);
 	pthread_barrier_wait(&barrier);
-	for (size_t i = 0; i < blocks_count; i += 3) {
-		free(other->blocks[i]);
-		other->blocks[i] = NULL;
-	}
+	free_some(other, 0, 3);
 	pthread_barrier_wait(&barrier);
 	for (size_t i = 1; i < blocks_count; i += 3) {
 		free(worker->blocks[i]);
 		worker->blocks[i] = pick(worker, 3) ? NULL : new_block(worker);
 	}
+	pthread_barrier_wait(&barrier);
+	free_some(other, 2, 6);
 	pthread_barrier_wait(&barrier);
 	if (number % 2)
 		return NULL;
