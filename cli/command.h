@@ -12,6 +12,14 @@
 
 #define CLI_OPERANDS_MAX 256
 
+#define CLI_VALUES_MAX 32
+
+/* The values of an option that may be given several times. */
+struct cli_values {
+	const char *values[CLI_VALUES_MAX];
+	size_t count;
+};
+
 /* What the command line says. Strings point into argv. */
 struct cli_args {
 	const struct cli_command *command;
@@ -26,6 +34,7 @@ struct cli_args {
 
 	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop;
 	const char *where, *max_stop, *fail_over;
+	struct cli_values exclude_roots;
 };
 
 /* What an option's value is: for the completions. */
@@ -37,6 +46,7 @@ enum cli_value {
 	CLI_WHEN, /* auto always never */
 	CLI_SIZE,
 	CLI_NUMBER,
+	CLI_TEXTS, /* may be given several times: a struct cli_values */
 };
 
 struct cli_option {

@@ -58,14 +58,23 @@ static void init_parser(struct parser *parser, const struct cli_command *command
 			add_option(parser, &used, option);
 }
 
-static void store(struct cli_args *args, const struct cli_option *option, char *value)
+static int store(struct cli_args *args, const struct cli_option *option, char *value)
 {
 	char *at = (char *)args + option->offset;
 
-	if (option->value)
+	if (option->value == CLI_TEXTS) {
+		struct cli_values *values = (struct cli_values *)(void *)at;
+
+		if (values->count == CLI_VALUES_MAX)
+			return cli_usage_error("--%s can be given %d times", option->name,
+					       CLI_VALUES_MAX);
+		values->values[values->count++] = value;
+	} else if (option->value) {
 		memcpy(at, &value, sizeof(value));
-	else
+	} else {
 		*(bool *)at = true;
+	}
+	return CLI_OK;
 }
 
 static const struct cli_option *option_of(const struct parser *parser, int found)
@@ -106,7 +115,8 @@ static int read_options(struct cli_args *args, int argc, char **argv,
 
 		if (!option)
 			return bad_option(found, argv, command);
-		store(args, option, optarg);
+		if (store(args, option, optarg))
+			return CLI_USAGE;
 	}
 	return CLI_OK;
 }

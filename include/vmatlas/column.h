@@ -271,6 +271,7 @@ struct vmat_chunks_view {
 extern const struct vmat_list vmat_list_chunks; /* struct vmat_chunks_view */
 
 extern const struct vmat_list vmat_list_leaks;       /* struct vmat_leaks */
+extern const struct vmat_list vmat_list_leak_groups; /* struct vmat_leaks: groups */
 extern const struct vmat_list vmat_list_leak_totals; /* struct vmat_leaks: one row */
 
 #ifdef __cplusplus

@@ -125,8 +125,8 @@ int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const str
 struct vmat_heap *vmat_heap_free(struct vmat_heap *heap);
 
 struct vmat_chunk {
-	uint64_t addr;       /* of the header, where it has one; of a mapped block, of its mapping */
-	uint64_t size;       /* of the whole chunk */
+	uint64_t addr; /* of the header, where it has one; of a mapped block, of its mapping */
+	uint64_t size; /* of the whole chunk */
 	uint64_t block_addr; /* what malloc returned */
 	uint64_t block_size; /* what malloc_usable_size says; without meaning for free chunks */
 	enum vmat_chunk_state state;

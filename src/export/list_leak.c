@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lists leaks.leaks and leaks.totals.
+ * The lists leaks.groups, leaks.leaks and leaks.totals.
  */
 #include <vmatlas/reach.h>
 
 #include "export/list_field.h"
 
 #define EVERYWHERE (VMAT_SHOW_TABLE | VMAT_SHOW_WIDE | VMAT_SHOW_JSON)
+
+#define TYPE_MEANING                                                                         \
+	"what it holds: the name of its C++ class (`[]`: an array of them), text, pointers " \
+	"into the heap, zeroes, other data, or which object of a file it points to first"
+#define TYPE_ORIGIN "the first 64 bytes; type_info in memory; symbols"
 
 enum leak_column { ADDR, SIZE, INDIRECT_COUNT, INDIRECT_BYTES, TYPE, PREVIEW, SITE };
 
@@ -20,13 +25,11 @@ static const struct vmat_column leak_columns[] = {
 			     "references between blocks" },
 	[INDIRECT_BYTES] = { "HELD_BYTES", "indirect_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0,
 			     "their bytes", "references between blocks" },
-	[TYPE] = { "TYPE", "type", VMAT_TYPE_STRING, EVERYWHERE, 0,
-		   "what the beginning of the 4096 largest looks like: text, pointers, zeroes, data, or "
-		   "an object whose first word points into a file's read-only data",
-		   "the first 64 bytes", .ample = 2 },
+	[TYPE] = { "TYPE", "type", VMAT_TYPE_STRING, EVERYWHERE, 0, TYPE_MEANING, TYPE_ORIGIN,
+		   .ample = 2 },
 	[PREVIEW] = { "PREVIEW", "preview", VMAT_TYPE_STRING, EVERYWHERE, 0,
-		      "the first bytes, those that cannot be printed as dots", "the first 39 bytes",
-		      .ample = 3 },
+		      "of a text its beginning, of others the first words in hexadecimal",
+		      "the first bytes", .ample = 3 },
 	[SITE] = { "SITE", "site", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
 		   "where it was allocated: unknown without a tracer", "vmatlas" },
 };
@@ -49,10 +52,10 @@ static void leak_cell(const void *model, size_t row, size_t column, struct vmat_
 		ret->number = leak->indirect_bytes;
 		break;
 	case TYPE:
-	case PREVIEW: /* only the largest are looked at */
-		ret->number = VMAT_UNKNOWN(VMAT_NOT_ASKED);
-		if (leak->type[0])
-			ret->text = column == TYPE ? leak->type : leak->preview;
+	case PREVIEW: /* its page may be absent */
+		if (!leak->type[0])
+			ret->number = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+		ret->text = column == TYPE ? leak->type : leak->preview;
 		break;
 	case SITE:
 		ret->number = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
@@ -67,6 +70,64 @@ const struct vmat_list vmat_list_leaks = {
 	.columns_count = VMAT_COLUMNS_COUNT(leak_columns),
 	.cell = leak_cell,
 	.meaning = "a leaked block that nothing refers to; of a ring of blocks, one",
+};
+
+enum group_column { COUNT, EACH, BYTES, GROUP_HELD, GROUP_HELD_BYTES, GROUP_TYPE, EXAMPLE };
+
+static const struct vmat_column group_columns[] = {
+	[COUNT] = { "COUNT", "count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
+		    "leaked blocks of this size and type that nothing refers to", "leaks.leaks" },
+	[EACH] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0, "bytes of each", "leaks.leaks" },
+	[BYTES] = { "BYTES", "bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0, "bytes of all",
+		    "leaks.leaks" },
+	[GROUP_HELD] = { "HELD", "indirect_count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
+			 "further leaked blocks that only these lead to", "leaks.leaks" },
+	[GROUP_HELD_BYTES] = { "HELD_BYTES", "indirect_bytes", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			       "their bytes", "leaks.leaks" },
+	[GROUP_TYPE] = { "TYPE", "type", VMAT_TYPE_STRING, EVERYWHERE, 0, TYPE_MEANING, TYPE_ORIGIN,
+			 .ample = 2 },
+	[EXAMPLE] = { "EXAMPLE", "addr", VMAT_TYPE_ADDR, EVERYWHERE, 0,
+		      "the one with the lowest address", "leaks.leaks" },
+};
+
+static void group_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	const struct vmat_leak_group *group = &((const struct vmat_leaks *)model)->groups[row];
+
+	switch ((enum group_column)column) {
+	case COUNT:
+		ret->number = group->count;
+		break;
+	case EACH:
+		ret->number = group->size;
+		break;
+	case BYTES:
+		ret->number = group->bytes;
+		break;
+	case GROUP_HELD:
+		ret->number = group->indirect_count;
+		break;
+	case GROUP_HELD_BYTES:
+		ret->number = group->indirect_bytes;
+		break;
+	case GROUP_TYPE:
+		if (!group->type[0])
+			ret->number = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+		ret->text = group->type;
+		break;
+	case EXAMPLE:
+		ret->number = group->addr;
+		break;
+	}
+}
+
+const struct vmat_list vmat_list_leak_groups = {
+	.name = "leaks.groups",
+	.key = "groups",
+	.columns = group_columns,
+	.columns_count = VMAT_COLUMNS_COUNT(group_columns),
+	.cell = group_cell,
+	.meaning = "leaks of one size and type",
 };
 
 static const struct vmat_column total_columns[] = {

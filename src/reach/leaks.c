@@ -10,13 +10,10 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "reach/content.h"
 #include "reach/reach_priv.h"
 
-enum {
-	TYPED = 4096, /* leaks that are looked at, the largest */
-	LOOKED_AT = 64,
-	GRANULES_MAX_SHIFT = 31,
-};
+enum { GRANULES_MAX_SHIFT = 31 };
 
 /* Where a core does not tell what is there, sizes may be those of reservations. */
 #define RESERVED_MAX (UINT64_C(1) << 40)
@@ -51,11 +48,13 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 		words_deinit(&leaks->priv->offsets);
 		vmat_stacks_free(leaks->priv->stacks);
 		vmat_arena_deinit(&leaks->priv->arena);
+		vmat_strings_deinit(&leaks->priv->types);
 		free(leaks->priv->segments);
 	}
 	free(leaks->priv);
 	vmat_heap_free(leaks->heap);
 	free(leaks->leaks);
+	free(leaks->groups);
 	free(leaks);
 	return NULL;
 }
@@ -139,72 +138,114 @@ static int while_standing(struct vmat_heap *heap, const struct vmat_stop *stop, 
 	return err;
 }
 
-static bool is_text(const unsigned char *bytes, size_t size)
+static int compare_addrs(const void *a, const void *b)
 {
-	size_t length = 0;
+	const struct vmat_leak *const *x = a, *const *y = b;
 
-	while (length < size && bytes[length] >= ' ' && bytes[length] < 0x7f)
-		length++;
-	return length >= 4 && (length == size || bytes[length] == '\0' || bytes[length] == '\n');
+	return ((*x)->addr > (*y)->addr) - ((*x)->addr < (*y)->addr);
 }
 
-/* What the first words look like. The first of a C++ object points to the table of its class. */
-static const char *type_of(struct vmat_leaks *leaks, const unsigned char *bytes, size_t size)
+static void cleanup_contents(struct vmat_contents **contents)
 {
-	const struct vmat_region *region;
-	const unsigned word_size = leaks->priv->word_size;
-	uint64_t words[LOOKED_AT / 4] = { 0 };
-	size_t count = size / word_size, pointers = 0, zeroes = 0;
-
-	for (size_t i = 0; i < count; i++)
-		memcpy(&words[i], bytes + i * word_size, word_size); /* little endian */
-	region = count ? vmat_map_at(leaks->heap->priv->map, words[0]) : NULL;
-	if (region && region->backing == VMAT_BACKING_FILE && region->offset &&
-	    !(region->prot & (VMAT_PROT_WRITE | VMAT_PROT_EXEC))) {
-		const char *slash = strrchr(region->name, '/');
-
-		return vmat_arena_printf(&leaks->priv->arena, "object of %s",
-					 slash ? slash + 1 : region->name);
-	}
-	if (is_text(bytes, size))
-		return "text";
-	for (size_t i = 0; i < count; i++) {
-		zeroes += words[i] == 0;
-		pointers += words[i] >= leaks->priv->low && words[i] < leaks->priv->high;
-	}
-	if (zeroes == count)
-		return "zeroes";
-	return pointers * 2 >= count - zeroes ? "pointers" : "data";
+	vmat_contents_free(*contents);
 }
 
+/* What the leaks hold. The target runs again, but nothing in it refers to them. */
 static int look_at_leaks(struct vmat_leaks *leaks)
 {
-	struct vmat_target *target = leaks->heap->priv->memory.target;
+	struct vmat_leaks_priv *priv = leaks->priv;
+	vmat_cleanup(cleanup_contents) struct vmat_contents *contents =
+		vmat_contents_new(leaks->heap->priv->memory.target, leaks->heap->priv->map,
+				  priv->low, priv->high, &priv->types);
+	vmat_autofree struct vmat_leak **order =
+		calloc(leaks->count + 1, sizeof(struct vmat_leak *));
+	vmat_autofree uint32_t *classes = calloc(leaks->count + 1, sizeof(*classes));
+	int err = contents && order && classes ? 0 : -ENOMEM;
 
+	if (err)
+		return err;
+	for (size_t i = 0; i < leaks->count; i++)
+		order[i] = &leaks->leaks[i];
+	qsort(order, leaks->count, sizeof(struct vmat_leak *), compare_addrs);
 	for (size_t i = 0; i < leaks->count; i++) {
-		struct vmat_leak *leak = &leaks->leaks[i];
-		unsigned char bytes[LOOKED_AT];
-		size_t size = leak->size < sizeof(bytes) ? (size_t)leak->size : sizeof(bytes);
-		ssize_t got = i < TYPED ? vmat_source_read(target, leak->addr, bytes, size) : 0;
+		struct vmat_content content;
 
-		leak->type = "";
-		if (got <= 0)
-			continue;
-		leak->type = type_of(leaks, bytes, (size_t)got);
-		if (!leak->type)
-			return -ENOMEM;
-		for (size_t k = 0; k < (size_t)got && k < sizeof(leak->preview) - 1; k++)
-			leak->preview[k] =
-				bytes[k] >= ' ' && bytes[k] < 0x7f ? (char)bytes[k] : '.';
+		vmat_contents_look(contents, order[i]->addr, order[i]->size, &content, &classes[i]);
+		order[i]->type = content.type;
+		memcpy(order[i]->preview, content.preview, sizeof(order[i]->preview));
 	}
+	err = vmat_contents_name(contents);
+	for (size_t i = 0; i < leaks->count && !err; i++) {
+		const char *type = vmat_contents_class(contents, classes[i]);
+
+		if (type)
+			order[i]->type = type;
+	}
+	return err;
+}
+
+static int compare_members(const void *a, const void *b)
+{
+	const struct vmat_leak *const *x = a, *const *y = b;
+
+	if ((*x)->size != (*y)->size)
+		return (*x)->size < (*y)->size ? -1 : 1;
+	if ((*x)->type != (*y)->type) {
+		int order = strcmp((*x)->type, (*y)->type);
+
+		if (order)
+			return order;
+	}
+	return compare_addrs(a, b);
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+	const struct vmat_leak_group *x = a, *y = b;
+	uint64_t bytes_x = x->bytes + x->indirect_bytes, bytes_y = y->bytes + y->indirect_bytes;
+
+	if (bytes_x != bytes_y)
+		return bytes_x < bytes_y ? 1 : -1;
+	return (x->addr > y->addr) - (x->addr < y->addr);
+}
+
+static int group_leaks(struct vmat_leaks *leaks)
+{
+	vmat_autofree struct vmat_leak **order =
+		calloc(leaks->count + 1, sizeof(struct vmat_leak *));
+	struct vmat_leak_group *group = NULL;
+	size_t count = 0;
+
+	leaks->groups = calloc(leaks->count + 1, sizeof(*leaks->groups));
+	if (!order || !leaks->groups)
+		return -ENOMEM;
+	for (size_t i = 0; i < leaks->count; i++)
+		order[i] = &leaks->leaks[i];
+	qsort(order, leaks->count, sizeof(struct vmat_leak *), compare_members);
+	for (size_t i = 0; i < leaks->count; i++) {
+		const struct vmat_leak *leak = order[i];
+
+		if (!group || group->size != leak->size || strcmp(group->type, leak->type) != 0) {
+			group = &leaks->groups[count++];
+			*group = (struct vmat_leak_group){ .type = leak->type,
+							   .size = leak->size,
+							   .addr = leak->addr };
+		}
+		group->count++;
+		group->bytes += leak->size;
+		group->indirect_count += leak->indirect_count;
+		group->indirect_bytes += leak->indirect_bytes;
+	}
+	leaks->groups_count = count;
+	qsort(leaks->groups, count, sizeof(*leaks->groups), compare_groups);
 	return 0;
 }
 
 int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
-		    const struct vmat_heap_options *options, struct vmat_error *err)
+		    const struct vmat_leaks_options *options, struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_leaks) struct vmat_leaks *leaks = calloc(1, sizeof(*leaks));
-	struct vmat_heap_options stopping = *options;
+	struct vmat_heap_options stopping = options->heap;
 	int code;
 
 	if (leaks)
@@ -213,6 +254,8 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 		leaks->priv->word_size = vmat_target_process(target)->word_size == 4 ? 4 : 8;
 	if (!leaks || !leaks->priv || reserve_words(leaks->priv, map))
 		return vmat_error_set(err, -ENOMEM, "out of memory");
+	leaks->priv->excluded = options->excluded;
+	leaks->priv->excluded_count = options->excluded_count;
 	stopping.is_running_allowed = false;
 	code = vmat_heap_read_standing(&leaks->heap, target, map, &stopping, while_standing, leaks,
 				       err);
@@ -224,6 +267,8 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 	code = leaks->priv->segments_count ? vmat_reach_mark(leaks) : 0;
 	if (!code)
 		code = look_at_leaks(leaks);
+	if (!code)
+		code = group_leaks(leaks);
 	if (code)
 		return vmat_error_set(err, code, "out of memory");
 	if (leaks->heap->findings_total) {

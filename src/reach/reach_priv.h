@@ -45,7 +45,10 @@ struct vmat_leaks_priv {
 		edges; /* granules, chunk by chunk; 31 bits and whether it is the beginning */
 	struct vmat_words offsets; /* the first edge of each chunk, and one more */
 	size_t chunks_count;
-	bool is_full; /* an array had no room */
+	bool is_full;                         /* an array had no room */
+	const struct vmat_excluded *excluded; /* the caller's, while the target stands */
+	size_t excluded_count;
+	struct vmat_strings types;
 };
 
 /* root.c: what the roots and the chunks refer to. While the target stands. */

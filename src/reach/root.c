@@ -172,21 +172,45 @@ static uint64_t unused_until(const struct vmat_stack *stack, const struct vmat_s
 	return sp - RED_ZONE > stack->begin ? sp - RED_ZONE : stack->begin;
 }
 
+/* What the caller wants to be left out: the next range from `at` on, below `end`. */
+static const struct vmat_excluded *next_excluded(const struct vmat_leaks_priv *priv, uint64_t at,
+						 uint64_t end)
+{
+	size_t low = 0, high = priv->excluded_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->excluded[middle].end <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < priv->excluded_count && priv->excluded[low].start < end ? &priv->excluded[low]
+									     : NULL;
+}
+
 /* The next range from *at on, below `end`, that is to be left out; false when there is none. */
 static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *stop, uint64_t at,
 		      uint64_t end, uint64_t *hole_start, uint64_t *hole_end)
 {
 	const struct vmat_heap *heap = leaks->heap;
 	const struct vmat_stacks *stacks = leaks->priv->stacks;
+	const struct vmat_excluded *excluded;
 	uint64_t own_start, own_end;
 	size_t low;
 
 	*hole_start = UINT64_MAX;
+	excluded = next_excluded(leaks->priv, at, end);
+	if (excluded) {
+		*hole_start = excluded->start;
+		*hole_end = excluded->end;
+	}
 	low = vmat_heap_first_segment(leaks->heap, leaks->priv->segments_count, at);
 	if (low < leaks->priv->segments_count) {
 		const struct vmat_heap_segment *segment = leaks->priv->segments[low].segment;
 
-		if (segment->owned_from < end) {
+		if (segment->owned_from < end && segment->owned_from < *hole_start) {
 			*hole_start = segment->owned_from;
 			*hole_end = segment->end;
 		}

@@ -89,6 +89,12 @@ int vmat_source_read_pieces(struct vmat_target *target, struct vmat_piece *piece
 int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t dev_major,
 			  uint32_t dev_minor, uint64_t inode);
 
+/*
+ * Opens the separate debug file of a build id, below /usr/lib/debug/.build-id of the target's root, else of
+ * ours. A file descriptor or a negative errno: -ENOENT there is none. That it has this build id is not checked.
+ */
+int vmat_source_open_debug(struct vmat_target *target, const uint8_t *build_id, size_t size);
+
 /* What a file system is, as far as it decides what kind of memory a mapping of its files is. */
 enum vmat_device_kind {
 	VMAT_DEVICE_OTHER,
