@@ -65,6 +65,16 @@ ssize_t vmat_sys_pread(int fd, void *buffer, size_t size, uint64_t offset)
 	return got < 0 ? -errno : got;
 }
 
+ssize_t vmat_sys_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	ssize_t put;
+
+	do
+		put = pwrite(fd, buffer, size, (off_t)offset);
+	while (put < 0 && errno == EINTR);
+	return put < 0 ? -errno : put;
+}
+
 int vmat_sys_read_all(int fd, struct vmat_buffer *buffer, size_t limit)
 {
 	ssize_t got;

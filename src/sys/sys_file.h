@@ -20,9 +20,10 @@ int vmat_sys_open_at(int dirfd, const char *path, int flags);
  */
 int vmat_sys_open_in_root(int rootdir, const char *path, int flags);
 
-/* read(2) and pread(2) that go on after EINTR. Bytes, 0 at the end, or -errno. */
+/* read(2), pread(2) and pwrite(2) that go on after EINTR. Bytes, 0 at the end, or -errno. */
 ssize_t vmat_sys_read(int fd, void *buffer, size_t size);
 ssize_t vmat_sys_pread(int fd, void *buffer, size_t size, uint64_t offset);
+ssize_t vmat_sys_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
 
 /* Reads from the current position to the end into `buffer`, which is emptied first; -EFBIG above limit. */
 int vmat_sys_read_all(int fd, struct vmat_buffer *buffer, size_t limit);

@@ -28,6 +28,69 @@ int vmat_sys_ptrace_seize(pid_t tid)
 	return request(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
 }
 
+int vmat_sys_ptrace_seize_for_good(pid_t tid)
+{
+	return request(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+}
+
+int vmat_sys_ptrace_report_clones(pid_t tid, bool is_on)
+{
+	return request(PTRACE_SETOPTIONS, tid, 0,
+		       PTRACE_O_TRACESYSGOOD | (is_on ? PTRACE_O_TRACECLONE : 0));
+}
+
+int vmat_sys_ptrace_clone(pid_t tid, pid_t *ret)
+{
+	unsigned long number = 0;
+	int err = request(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t)&number);
+
+	if (!err)
+		*ret = (pid_t)number;
+	return err;
+}
+
+int vmat_sys_ptrace_get_mask(pid_t tid, uint64_t *ret)
+{
+	return request(PTRACE_GETSIGMASK, tid, sizeof(*ret), (uintptr_t)ret);
+}
+
+int vmat_sys_ptrace_set_mask(pid_t tid, uint64_t mask)
+{
+	return request(PTRACE_SETSIGMASK, tid, sizeof(mask), (uintptr_t)&mask);
+}
+
+int vmat_sys_ptrace_rseq(pid_t tid, uint64_t *ret_addr)
+{
+	/* struct ptrace_rseq_configuration and its request, include/uapi/linux/ptrace.h */
+	enum { GET_RSEQ_CONFIGURATION = 0x420f };
+
+	struct {
+		uint64_t addr;
+		uint32_t size, signature, flags, pad;
+	} rseq = { 0 };
+
+	if (syscall(SYS_ptrace, GET_RSEQ_CONFIGURATION, tid, sizeof(rseq), &rseq) < 0)
+		return -errno;
+	*ret_addr = rseq.addr;
+	return 0;
+}
+
+int vmat_sys_ptrace_dispatches(pid_t tid, bool *ret)
+{
+	enum { GET_SYSCALL_USER_DISPATCH_CONFIG = 0x4211 };
+
+	struct {
+		uint64_t mode, selector, offset, length;
+	} dispatch = { 0 };
+
+	int err = request(GET_SYSCALL_USER_DISPATCH_CONFIG, tid, sizeof(dispatch),
+			  (uintptr_t)&dispatch);
+
+	if (!err)
+		*ret = dispatch.mode != 0;
+	return err;
+}
+
 int vmat_sys_ptrace_interrupt(pid_t tid)
 {
 	return request(PTRACE_INTERRUPT, tid, 0, 0);
@@ -112,6 +175,14 @@ void vmat_sys_child_signal_wait(uint64_t timeout_ns)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigtimedwait(&set, NULL, &time);
+}
+
+void vmat_sys_pause(uint64_t time_ns)
+{
+	struct timespec time = { .tv_sec = (time_t)(time_ns / NS_PER_S),
+				 .tv_nsec = (long)(time_ns % NS_PER_S) };
+
+	nanosleep(&time, NULL);
 }
 
 uint64_t vmat_sys_now_ns(void)
@@ -243,21 +314,20 @@ static void *run_job(void *argument)
 	return NULL;
 }
 
-/* In the child. */
-static void run_in_thread(struct job *job)
+bool vmat_sys_tracer_thread(void (*work)(void *context), void *context)
 {
+	struct job job = { work, context };
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, run_job, job))
-		job->work(job->context);
-	else
-		pthread_join(thread, NULL);
+	if (pthread_create(&thread, NULL, run_job, &job))
+		return false;
+	pthread_join(thread, NULL);
+	return true;
 }
 
 pid_t vmat_sys_tracer_start(void (*work)(void *context), void *context)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
-	struct job job = { work, context };
 	sigset_t all, old;
 	pid_t pid;
 
@@ -270,12 +340,19 @@ pid_t vmat_sys_tracer_start(void (*work)(void *context), void *context)
 		setpgid(0, 0);
 		/* Ignored, it would not be sent, and threads would be reaped behind our back. */
 		sigaction(SIGCHLD, &plain, NULL);
-		run_in_thread(&job);
+		work(context);
 		_exit(0);
 	}
 	pid = pid < 0 ? -errno : pid;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return pid;
+}
+
+void vmat_sys_tracer_die(void)
+{
+	kill(getpid(), SIGKILL);
+	for (;;)
+		pause();
 }
 
 void vmat_sys_tracer_reap(pid_t pid)

@@ -16,6 +16,25 @@
 /* PTRACE_SEIZE: traces the thread and lets it run. System call stops will be told apart (TRACESYSGOOD). */
 int vmat_sys_ptrace_seize(pid_t tid);
 
+/* The same; and the kernel kills the thread's process when we end (PTRACE_O_EXITKILL, Linux 3.8). */
+int vmat_sys_ptrace_seize_for_good(pid_t tid);
+
+/* Is a stopped thread to report the threads and processes that it starts, which are then traced as well? */
+int vmat_sys_ptrace_report_clones(pid_t tid, bool is_on);
+
+/* PTRACE_GETEVENTMSG after such a report: the new one's id, as we see it. */
+int vmat_sys_ptrace_clone(pid_t tid, pid_t *ret);
+
+/* PTRACE_GETSIGMASK and PTRACE_SETSIGMASK of a stopped thread (Linux 3.11). */
+int vmat_sys_ptrace_get_mask(pid_t tid, uint64_t *ret);
+int vmat_sys_ptrace_set_mask(pid_t tid, uint64_t mask);
+
+/* The address of the thread's struct rseq (rseq(2)), 0 when it has none; -EIO before Linux 5.13. */
+int vmat_sys_ptrace_rseq(pid_t tid, uint64_t *ret_addr);
+
+/* Are system calls of the thread sent to a handler of its own (PR_SET_SYSCALL_USER_DISPATCH)? -EIO before 6.4. */
+int vmat_sys_ptrace_dispatches(pid_t tid, bool *ret);
+
 /* PTRACE_INTERRUPT: a seized thread stops as soon as it can; it is waited for with vmat_sys_ptrace_wait. */
 int vmat_sys_ptrace_interrupt(pid_t tid);
 
@@ -49,6 +68,9 @@ pid_t vmat_sys_ptrace_wait(pid_t tid, int *status);
 /* Waits until a child or a traced thread has something to tell, or the time is over. SIGCHLD must be blocked. */
 void vmat_sys_child_signal_wait(uint64_t timeout_ns);
 
+/* Sleeps. */
+void vmat_sys_pause(uint64_t time_ns);
+
 /* CLOCK_MONOTONIC. */
 uint64_t vmat_sys_now_ns(void);
 
@@ -73,13 +95,20 @@ bool vmat_sys_channel_is_closed(int fd);
 
 /*
  * Starts work(context) in a child process, in a process group of its own, with all signals blocked. It
- * sees the memory as it is now, and shares what is mapped shared. It must not allocate or lock.
+ * sees the memory as it is now, and shares what is mapped shared. It must not allocate or lock. A pid for
+ * vmat_sys_tracer_reap, or -errno.
  *
- * The work runs in a thread of the child. When that thread ends, the kernel lets go what it still
- * traces, at once; a process that ends first tears its memory down, which takes milliseconds when that
- * is large. A pid for vmat_sys_tracer_reap, or -errno.
+ * What is to be let go at once is traced by a thread (vmat_sys_tracer_thread): when that ends, the kernel
+ * lets go what it still traces. A process that ends first tears its memory down, which takes milliseconds
+ * when that is large.
  */
 pid_t vmat_sys_tracer_start(void (*work)(void *context), void *context);
+
+/* Within the child: work(context) in one more thread, until that has ended. False when there can be none. */
+bool vmat_sys_tracer_thread(void (*work)(void *context), void *context);
+
+/* Within the child, for tests: it dies by SIGKILL. */
+void vmat_sys_tracer_die(void);
 
 /* Waits for the end of the child. Also fine when somebody else has reaped it. */
 void vmat_sys_tracer_reap(pid_t pid);

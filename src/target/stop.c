@@ -14,21 +14,33 @@
 #include "sys/sys_process.h"
 #include "sys/sys_ptrace.h"
 #include "target/core.h"
+#include "target/fork_place.h"
 #include "target/process.h"
+#include "target/snapshot.h"
 #include "target/stopper.h"
 #include "target/target_ops.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
-enum { SCRATCH_SIZE = 64 << 10, DEFAULT_MAX_STOP_MS = 250, ROOM_MIN = 256 };
+enum {
+	SCRATCH_SIZE = 64 << 10,
+	DEFAULT_MAX_STOP_MS = 250,
+	DEFAULT_MAX_HOLD_MS = 600000,
+	ROOM_MIN = 256,
+	STACKS_MAX = 1024, /* that a thread which forks may be on */
+	CHILD_LOOKS = 50,  /* for a child whose number nobody could tell us, a millisecond apart */
+};
 
 struct vmat_stop {
+	struct vmat_target *target;
+	struct vmat_target *copy; /* NULL: the target was not forked */
 	struct vmat_stopper *shared;
 	size_t shared_size;
 	int channel; /* our end */
 	int task_dir;
 	int stat;
 	int status;
+	int memory;
 	pid_t stopper; /* 0: not started */
 
 	/* A core stands for ever: no stopper, and the threads that it tells of. */
@@ -51,6 +63,9 @@ static struct vmat_stop *stop_free(struct vmat_stop *stop)
 		close(stop->stat);
 	if (stop->status >= 0)
 		close(stop->status);
+	if (stop->memory >= 0)
+		close(stop->memory);
+	vmat_target_close(stop->copy);
 	if (stop->shared)
 		vmat_sys_shared_free(stop->shared, stop->shared_size);
 	free(stop->core_threads);
@@ -71,7 +86,7 @@ static size_t reserve(size_t *size, size_t bytes)
 static int prepare_memory(struct vmat_stop *stop, size_t threads)
 {
 	size_t capacity = threads + threads / 4 + ROOM_MIN, table_size = 1, size = 0;
-	size_t text, listed, table, slots, stopped;
+	size_t text, listed, table, slots, stacks, stopped;
 	struct vmat_stopper *shared;
 	char *base;
 
@@ -82,6 +97,7 @@ static int prepare_memory(struct vmat_stop *stop, size_t threads)
 	listed = reserve(&size, capacity * sizeof(*shared->listed));
 	table = reserve(&size, table_size * sizeof(*shared->table));
 	slots = reserve(&size, capacity * sizeof(*shared->slots));
+	stacks = reserve(&size, STACKS_MAX * sizeof(*shared->stacks));
 	stopped = reserve(&size, capacity * sizeof(*shared->threads));
 	base = vmat_sys_shared_alloc(size);
 	if (!base)
@@ -95,6 +111,7 @@ static int prepare_memory(struct vmat_stop *stop, size_t threads)
 		.listed = (void *)(base + listed),
 		.table = (void *)(base + table),
 		.slots = (void *)(base + slots),
+		.stacks = (void *)(base + stacks),
 		.threads = (void *)(base + stopped),
 	};
 	/* Now rather than by faults while the target stands. The rest is room for more threads. */
@@ -229,6 +246,19 @@ static int refuse(struct vmat_target *target, struct vmat_error *err)
 	return tracer ? refuse_traced(pid, tracer, err) : 0;
 }
 
+static void prepare_fork(struct vmat_stop *stop, struct vmat_target *target,
+			 const struct vmat_stop_options *options)
+{
+	struct vmat_stopper *shared = stop->shared;
+
+	stop->memory = vmat_sys_open_at(target->memory_dir, "mem", O_RDWR);
+	shared->memory = stop->memory;
+	shared->hold_ns =
+		options->max_hold_ns ? options->max_hold_ns : DEFAULT_MAX_HOLD_MS * NS_PER_MS;
+	shared->fault_step = options->fault_step;
+	vmat_fork_place_find(shared, STACKS_MAX, target);
+}
+
 /* Starts the stopper and waits for what it has come to. */
 static int run(struct vmat_stop *stop)
 {
@@ -288,7 +318,8 @@ int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 	stop = calloc(1, sizeof(*stop));
 	if (!stop)
 		return vmat_error_set(err, -ENOMEM, "out of memory");
-	stop->channel = stop->task_dir = stop->stat = stop->status = -1;
+	stop->target = target;
+	stop->channel = stop->task_dir = stop->stat = stop->status = stop->memory = -1;
 	if (target->core) {
 		if (take_core(stop, &target->core->file)) {
 			stop_free(stop);
@@ -314,6 +345,9 @@ int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 	stop->shared->max_stop_ns = options && options->max_stop_ns
 					    ? options->max_stop_ns
 					    : DEFAULT_MAX_STOP_MS * NS_PER_MS;
+	stop->shared->memory = -1;
+	if (options && options->is_fork_wanted)
+		prepare_fork(stop, target, options);
 	code = run(stop);
 	if (code) {
 		code = explain(target, stop->shared, code, err);
@@ -336,13 +370,114 @@ const struct vmat_stopped_thread *vmat_stop_threads(const struct vmat_stop *stop
 
 bool vmat_stop_is_over(const struct vmat_stop *stop)
 {
-	return stop->shared && (stop->shared->is_over || vmat_sys_channel_is_closed(stop->channel));
+	if (!stop->shared)
+		return false;
+	return stop->shared->is_over || vmat_sys_channel_is_closed(stop->channel) ||
+	       (stop->copy && stop->copy->pidfd >= 0 &&
+		vmat_sys_pidfd_wait(stop->copy->pidfd, 0) != 0);
+}
+
+int vmat_stop_fork(struct vmat_stop *stop, struct vmat_target **ret, struct vmat_error *err)
+{
+	struct vmat_stopper *shared = stop->shared;
+	int pid = (int)stop->target->process.pid, word, code;
+
+	if (!shared)
+		return vmat_error_set(err, -EOPNOTSUPP, "a core stands: there is nothing to fork");
+	vmat_sys_channel_send(stop->channel, VMAT_WORD_FORK);
+	word = vmat_sys_channel_receive(stop->channel, UINT64_MAX);
+	if (word == VMAT_WORD_REFUSED)
+		return vmat_error_set(err, shared->fork_code, "process %d cannot be forked: %s",
+				      pid, shared->fork_why ? shared->fork_why : "");
+	if (word == VMAT_WORD_HELD) {
+		code = vmat_snapshot_open(&stop->copy, stop->target, shared->child);
+		if (!code) {
+			*ret = stop->copy;
+			return 0;
+		}
+	} else {
+		code = shared->fork_code ? shared->fork_code : -ECANCELED;
+	}
+	shared->is_over = true;
+	return explain(stop->target, shared, code, err);
+}
+
+/* The number that a new child of the forking thread has: one without an exit signal (proc(5): stat, field 38). */
+static pid_t find_child(struct vmat_stop *stop)
+{
+	struct vmat_buffer list = { 0 }, stat = { 0 };
+	uint64_t number, signal;
+	char name[64];
+	pid_t found = 0;
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)stop->shared->forker);
+	if (vmat_source_text(stop->target, name, &list))
+		list.size = 0;
+	for (const char *at = list.data, *end = at + list.size; list.size && at < end && !found;) {
+		const char *field, *next = vmat_text_decimal(at, end, &number);
+
+		at = next + 1;
+		snprintf(name, sizeof(name), "task/../../%llu/stat", (unsigned long long)number);
+		if (vmat_source_text(stop->target, name, &stat))
+			continue;
+		field = strrchr(stat.data, ')');
+		for (int i = 2; field && i < 38; i++)
+			field = strchr(field + 1, ' ');
+		if (!field)
+			continue;
+		next = stat.data + stat.size;
+		if (vmat_text_decimal(field + 1, next, &signal) != field + 1 && signal == 0)
+			found = (pid_t)number;
+	}
+	vmat_buffer_deinit(&list);
+	vmat_buffer_deinit(&stat);
+	return found;
+}
+
+/* What the target calls it: the last number of NSpid. */
+static pid_t inner_number(struct vmat_stop *stop, pid_t child)
+{
+	struct vmat_buffer status = { 0 };
+	uint64_t number = (uint64_t)child;
+	const char *line, *end;
+	char name[40];
+
+	snprintf(name, sizeof(name), "task/../../%d/status", (int)child);
+	line = vmat_source_text(stop->target, name, &status) ? NULL
+							     : strstr(status.data, "\nNSpid:");
+	end = line ? strchr(line + 1, '\n') : NULL;
+	while (end && end[-1] >= '0' && end[-1] <= '9')
+		end--;
+	if (end)
+		vmat_text_decimal(end, status.data + status.size, &number);
+	vmat_buffer_deinit(&status);
+	return (pid_t)number;
+}
+
+/* The stopper was killed in a fork: another one sees the child off. */
+static void clean(struct vmat_stop *stop)
+{
+	struct vmat_stopper *shared = stop->shared;
+	pid_t pid;
+
+	/* The thread that was to fork may only now do so. */
+	for (int i = 0; !shared->child && i < CHILD_LOOKS; i++) {
+		shared->child = find_child(stop);
+		if (!shared->child)
+			vmat_sys_pause(NS_PER_MS);
+	}
+	if (!shared->child)
+		return;
+	if (!shared->inner_child)
+		shared->inner_child = inner_number(stop, shared->child);
+	pid = vmat_sys_tracer_start(vmat_stopper_clean, shared);
+	if (pid > 0)
+		vmat_sys_tracer_reap(pid);
 }
 
 int vmat_stop_end(struct vmat_stop *stop, uint64_t *stopped_ns)
 {
 	struct vmat_stopper *shared;
-	uint64_t ended_ns;
 	int code = 0;
 
 	if (!stop)
@@ -354,17 +489,19 @@ int vmat_stop_end(struct vmat_stop *stop, uint64_t *stopped_ns)
 		stop_free(stop);
 		return 0;
 	}
-	/* The stopper ends when it has let all threads go. */
-	vmat_sys_channel_send(stop->channel, 1);
+	/* The stopper ends when it has let all threads go, and no child is left. */
+	vmat_sys_channel_send(stop->channel, VMAT_WORD_END);
 	vmat_sys_tracer_reap(stop->stopper);
 	stop->stopper = 0;
-	ended_ns = shared->ended_ns;
 	if (shared->is_over)
 		code = -ETIMEDOUT;
-	else if (!ended_ns)
+	else if (!shared->ended_ns || (stop->copy && !shared->is_kept))
 		code = -ECANCELED;
 	if (stopped_ns)
-		*stopped_ns = (ended_ns ? ended_ns : vmat_sys_now_ns()) - shared->begun_ns;
+		*stopped_ns =
+			shared->ended_ns ? shared->stood_ns : vmat_sys_now_ns() - shared->begun_ns;
+	if (shared->fork_phase == VMAT_FORK_BEGUN)
+		clean(stop);
 	stop_free(stop);
 	return code;
 }

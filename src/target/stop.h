@@ -56,6 +56,10 @@ struct vmat_stop_options {
 	 * thread goes on a few milliseconds later at worst, which is what the repair takes.
 	 */
 	uint64_t max_stop_ns;
+	bool is_fork_wanted; /* vmat_stop_fork may follow: what it needs is looked for beforehand */
+	uint64_t max_hold_ns; /* how long the copy is held at most; 0: 10 minutes */
+	unsigned
+		fault_step; /* for tests: the stopper is killed before this step of a fork; 0: never */
 };
 
 /*
@@ -75,18 +79,43 @@ struct vmat_stop_options {
 int vmat_stop_begin(struct vmat_stop **ret, struct vmat_target *target,
 		    const struct vmat_stop_options *options, struct vmat_error *err);
 
-/* All threads that stand, in no order, the first thread of the process possibly missing (it may have ended). */
+/*
+ * All threads that stand, or stood before the fork, in no order, the first thread of the process possibly missing
+ * (it may have ended).
+ */
 const struct vmat_stopped_thread *vmat_stop_threads(const struct vmat_stop *stop, size_t *count);
 
 /*
  * Does the target run again, because the limit was reached or the stopper was killed? What was read
- * before an answer of false was read while it stood. Cost: 0.5 us.
+ * before an answer of false was read while it stood. After vmat_stop_fork: is the copy gone? Cost: 1 us.
  */
 bool vmat_stop_is_over(const struct vmat_stop *stop);
 
 /*
+ * Ends the stop soon and keeps the moment: one of the standing threads forks, all go on, and the child stands
+ * in their place. `*ret` is a target whose memory is that of the child (snapshot.h); its registers
+ * are vmat_stop_threads. It belongs to the stop and is valid until vmat_stop_end, which removes the child.
+ *
+ * The thread makes the system call by code and registers that restore it by themselves (inject.h), so that
+ * the target is not harmed if the stopper is killed at any point; the child then ends, too. Nothing of the
+ * target's program runs in the child. wait(2) in the target does not see it, except with __WALL or
+ * __WCLONE, and there is no SIGCHLD (but if the target executes another program meanwhile); ps does.
+ * As long as the child is there, the target pays for each page that it writes to for the first time: a fault and
+ * a copy. Memory shared with others, and what fork leaves out or empties (MADV_DONTFORK, MADV_WIPEONFORK),
+ * has no copy and is read from the target as it is later. Huge pages of a pool (hugetlb) may vanish
+ * from the child when the target writes to them and the pool is empty.
+ *
+ * Errors: after all of them, vmat_stop_is_over says whether the target still stands. -EOPNOTSUPP this target
+ * cannot be forked (32 bit, a filter of system calls, ...), -EAGAIN, -ENOMEM, -EINTR, -EIO the fork failed:
+ * it stands. -ETIMEDOUT, -ESRCH, -ECANCELED: it runs, or has ended.
+ * Needs: Linux 3.11, is_fork_wanted. Cost for the target: 0.1 ms and some 150 ns for each resident page of 4 KiB.
+ */
+int vmat_stop_fork(struct vmat_stop *stop, struct vmat_target **ret, struct vmat_error *err);
+
+/*
  * Lets all threads go on, and frees. `*stopped_ns` (may be NULL) is how long the target stood: from the
- * first thread that was told to stop to the last that was let go. Accepts NULL.
+ * first thread that was told to stop to the last that was let go; after a fork also the short stop of
+ * one thread that asks for the end of the child. Accepts NULL. The target must still be open.
  *
  * Errors: -ETIMEDOUT the limit was reached before: what was read last is not of one moment;
  * -ECANCELED the stopper was killed: the same.

@@ -153,6 +153,23 @@ bool vmat_registers_is_restarting(const struct vmat_registers *registers)
 	       (result == RESTART_SYS || result == RESTART_NO_HAND || result == RESTART_BLOCK);
 }
 
+bool vmat_registers_is_repeated(const struct vmat_registers *registers)
+{
+	enum { RESTART_NO_INTR = -513 };
+
+	return vmat_registers_is_restarting(registers) ||
+	       (vmat_registers_in_syscall(registers) &&
+		signed_at(registers, registers->word_size == 8 ? AX64 : AX32) == RESTART_NO_INTR);
+}
+
+bool vmat_registers_is_timed(const struct vmat_registers *registers)
+{
+	enum { RESTART_BLOCK = -516 };
+
+	return vmat_registers_in_syscall(registers) &&
+	       signed_at(registers, registers->word_size == 8 ? AX64 : AX32) == RESTART_BLOCK;
+}
+
 bool vmat_registers_fits_arch(const struct vmat_registers *registers, uint32_t arch)
 {
 	return arch == (registers->word_size == 8 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_I386);
@@ -198,6 +215,18 @@ bool vmat_registers_is_broken(const struct vmat_registers *registers)
 }
 
 bool vmat_registers_is_restarting(const struct vmat_registers *registers)
+{
+	(void)registers;
+	return false;
+}
+
+bool vmat_registers_is_repeated(const struct vmat_registers *registers)
+{
+	(void)registers;
+	return false;
+}
+
+bool vmat_registers_is_timed(const struct vmat_registers *registers)
 {
 	(void)registers;
 	return false;

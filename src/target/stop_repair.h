@@ -67,6 +67,12 @@ bool vmat_registers_is_broken(const struct vmat_registers *registers);
 /* Has it left a system call that the kernel is about to make again (ERESTARTSYS and its kin)? */
 bool vmat_registers_is_restarting(const struct vmat_registers *registers);
 
+/* The same, or ERESTARTNOINTR: will the kernel make the call again, whatever signals come? */
+bool vmat_registers_is_repeated(const struct vmat_registers *registers);
+
+/* Is that a call with a time-out, of which the kernel remembers how much is left (ERESTART_RESTARTBLOCK)? */
+bool vmat_registers_is_timed(const struct vmat_registers *registers);
+
 /* Is this the table of system calls (AUDIT_ARCH_*) that is_broken took the call's number for? */
 bool vmat_registers_fits_arch(const struct vmat_registers *registers, uint32_t arch);
 

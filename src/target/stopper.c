@@ -62,24 +62,33 @@ static bool stands(const struct vmat_slot *slot)
 	return slot->state != VMAT_SLOT_RUNS && slot->state != VMAT_SLOT_GONE;
 }
 
-/* Ended, but not yet asked for by its parent or by its debugger. Also when it has vanished. */
-static bool has_ended(struct vmat_stopper *s, pid_t tid)
+ssize_t vmat_stopper_read_text(struct vmat_stopper *s, pid_t tid, const char *name)
 {
-	char path[24], *name = path + sizeof(path) - sizeof("/stat");
-	struct vmat_stat stat;
+	char path[40], *at = path + 16;
+	size_t length = strlen(name);
 	ssize_t got;
 	int fd;
 
-	memcpy(name, "/stat", sizeof("/stat"));
+	assert(length < sizeof(path) - 16);
+	memcpy(at, name, length + 1);
 	for (pid_t rest = tid; rest; rest /= 10)
-		*--name = (char)('0' + rest % 10);
-	fd = vmat_sys_open_at(s->task_dir, name, 0);
+		*--at = (char)('0' + rest % 10);
+	fd = vmat_sys_open_at(s->task_dir, at, 0);
 	if (fd < 0)
-		return fd == -ENOENT;
+		return fd;
 	got = vmat_sys_read(fd, s->text, s->text_size);
 	close(fd);
+	return got;
+}
+
+/* Ended, but not yet asked for by its parent or by its debugger. Also when it has vanished. */
+static bool has_ended(struct vmat_stopper *s, pid_t tid)
+{
+	ssize_t got = vmat_stopper_read_text(s, tid, "/stat");
+	struct vmat_stat stat;
+
 	if (got < 0)
-		return got == -ESRCH;
+		return got == -ENOENT || got == -ESRCH;
 	return vmat_stat_parse(&stat, s->text, (size_t)got) == 0 &&
 	       (stat.state == 'Z' || stat.state == 'X');
 }
@@ -89,7 +98,7 @@ static bool has_ended(struct vmat_stopper *s, pid_t tid)
  */
 
 /* Takes note of what waitpid said of a thread. */
-static void note(struct vmat_slot *slot, int status)
+void vmat_stopper_note(struct vmat_slot *slot, int status)
 {
 	int signal = WSTOPSIG(status);
 
@@ -123,7 +132,7 @@ static void note_all(struct vmat_stopper *s)
 		if (!slot && s->slots_count < s->capacity)
 			slot = slot_add(s, tid, VMAT_SLOT_RUNS);
 		if (slot)
-			note(slot, status);
+			vmat_stopper_note(slot, status);
 	}
 }
 
@@ -136,7 +145,7 @@ static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end
 		pid_t got = vmat_sys_ptrace_wait(slot->tid, &status);
 
 		if (got > 0) {
-			note(slot, status);
+			vmat_stopper_note(slot, status);
 			break;
 		}
 		if (got < 0) { /* reaped as another one, or renamed by exec */
@@ -511,7 +520,7 @@ static void follow_all(struct vmat_stopper *s, bool is_rewound, uint64_t end_ns)
  * it is sent to is traced, but wakes another one of the process that does not stand: none that shows it
  * must be about by then (seen: SIGCHLD of a thread that forks ended the accept of another).
  */
-static void release(struct vmat_stopper *s)
+void vmat_stopper_release(struct vmat_stopper *s)
 {
 	uint64_t end_ns = vmat_sys_now_ns() + REPAIR_MS * NS_PER_MS;
 	bool is_again;
@@ -524,6 +533,7 @@ static void release(struct vmat_stopper *s)
 	follow_all(s, false, end_ns);
 	follow_all(s, true, end_ns);
 	s->ended_ns = vmat_sys_now_ns();
+	s->stood_ns += s->ended_ns - s->begun_ns;
 	do {
 		is_again = false;
 		note_all(s);
@@ -548,34 +558,37 @@ static void give_up(struct vmat_stopper *s, int code)
 	read_signals(s);
 	read_threads(s);
 	s->trouble = about;
-	release(s);
+	vmat_stopper_release(s);
 }
 
-void vmat_stopper_work(void *context)
+int vmat_stopper_stop_one(struct vmat_stopper *s, pid_t tid)
 {
-	struct vmat_stopper *s = context;
-	uint64_t end_ns, now_ns;
 	int code;
 
-	close(s->parent_channel);
-	/* Not even begun for a parent that died meanwhile. */
-	if (vmat_sys_channel_is_closed(s->channel))
-		return;
-	code = gather(s);
+	s->slots_count = s->threads_count = 0;
+	memset(s->table, 0, s->table_size * sizeof(*s->table));
+	s->listings = 1;
+	s->begun_ns = 0;
+	s->listed[0] = tid;
+	code = seize_new(s, 1);
+	if (!code)
+		code = interrupt_from(s, 0);
+	if (!code)
+		code = read_threads(s);
+	if (code && s->begun_ns)
+		vmat_stopper_release(s);
+	return code;
+}
+
+int vmat_stopper_stop_all(struct vmat_stopper *s)
+{
+	int code = gather(s);
 
 	if (!code)
 		code = read_threads(s);
-	if (code) {
+	if (code)
 		give_up(s, code);
-		return;
-	}
-	read_signals(s);
-	end_ns = s->begun_ns + s->max_stop_ns;
-	now_ns = vmat_sys_now_ns();
-	/* An answer of any kind ends the stop, and so does the end of our parent. */
-	if (!vmat_sys_channel_send(s->channel, 1) &&
-	    vmat_sys_channel_receive(s->channel, now_ns < end_ns ? end_ns - now_ns : 0) ==
-		    -ETIMEDOUT)
-		s->is_over = true;
-	release(s);
+	else
+		read_signals(s);
+	return code;
 }

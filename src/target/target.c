@@ -72,7 +72,7 @@ static int check_has_memory(const struct vmat_process *process, uint64_t stat_fl
 	return 0;
 }
 
-static struct vmat_target *target_new(const struct vmat_target_ops *ops)
+struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops)
 {
 	struct vmat_target *target = calloc(1, sizeof(*target));
 
@@ -194,7 +194,7 @@ static int open_pid(struct vmat_target **ret, int root, bool is_live, const char
 		    struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_target) struct vmat_target *target =
-		target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
+		vmat_target_new(is_live ? &vmat_live_ops : &vmat_recorded_ops);
 	uint64_t stat_flags = 0;
 	int code;
 
@@ -305,7 +305,7 @@ static int open_file(struct vmat_target **ret, const char *spec, struct vmat_err
 	if (fd < 0)
 		return vmat_error_set(err, fd, "%.300s cannot be opened: %s", spec,
 				      strerrordesc_np(-fd));
-	target = target_new(&vmat_core_ops);
+	target = vmat_target_new(&vmat_core_ops);
 	if (!target) {
 		close(fd);
 		return vmat_error_set(err, -ENOMEM, "out of memory");

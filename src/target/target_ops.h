@@ -51,6 +51,11 @@ struct vmat_target {
 	struct vmat_device *devices; /* those met so far */
 	size_t devices_count;
 
+	/* snapshot.c */
+	struct vmat_target *original; /* what runs on */
+	struct vmat_copied *copied;   /* ascending */
+	size_t copied_count;
+
 	/* recorded.c */
 	struct vmat_page_run *runs;
 	size_t runs_count;
@@ -71,5 +76,8 @@ struct vmat_device {
 
 extern const struct vmat_target_ops vmat_live_ops;
 extern const struct vmat_target_ops vmat_recorded_ops;
+
+/* An empty one, for vmat_target_close. NULL: no memory. */
+struct vmat_target *vmat_target_new(const struct vmat_target_ops *ops);
 
 #endif
