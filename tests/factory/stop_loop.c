@@ -9,6 +9,9 @@
  *   max_ms=N     the limit of the stop (250)
  *   until_over   stands until vmat_stop_is_over says so, instead of stand_us
  *   hang         never ends the stop
+ *   fork         forks the target in each stop, and reads the copy for as long as stand_us says
+ *   check=ADDR   with fork: the word at ADDR of the copy must stay what it was
+ *   fault=N      with fork: the stopper is killed before its Nth step; N beyond the last: never
  *   registers    prints the registers of the threads of the last stop
  * Prints a line of JSON at the end; "begun" on a line of its own at the first stop.
  */
@@ -19,9 +22,10 @@
 #include <unistd.h>
 
 #include "target/stop.h"
+#include "target/target_source.h"
 
 struct wanted {
-	long rounds, stand_us, pause_us, max_ms, until_over, hang, registers;
+	long rounds, stand_us, pause_us, max_ms, until_over, hang, registers, fork, check, fault;
 };
 
 static uint64_t now_ns(void)
@@ -56,7 +60,8 @@ static struct wanted read_words(int argc, char **argv)
 		{ "rounds", &wanted.rounds },         { "stand_us", &wanted.stand_us },
 		{ "pause_us", &wanted.pause_us },     { "max_ms", &wanted.max_ms },
 		{ "until_over", &wanted.until_over }, { "hang", &wanted.hang },
-		{ "registers", &wanted.registers },
+		{ "registers", &wanted.registers },   { "fork", &wanted.fork },
+		{ "check", &wanted.check },           { "fault", &wanted.fault },
 	};
 
 	for (int a = 2; a < argc; a++) {
@@ -65,9 +70,8 @@ static struct wanted read_words(int argc, char **argv)
 		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 			if (strlen(names[i].name) == length &&
 			    strncmp(argv[a], names[i].name, length) == 0)
-				*names[i].value = argv[a][length]
-							  ? strtol(argv[a] + length + 1, NULL, 10)
-							  : 1;
+				*names[i].value =
+					argv[a][length] ? strtol(argv[a] + length + 1, NULL, 0) : 1;
 		}
 	}
 	return wanted;
@@ -102,13 +106,38 @@ static void print_registers(const struct vmat_stop *stop)
 }
 
 struct outcome {
-	long ok, failed, wrong_time;
+	long ok, failed, wrong_time, wrong_copy;
 	size_t threads, kept;
 	uint64_t *times; /* how long each stop was: as many as there is room for */
 	size_t room;
 	int code;
 	bool has_begun;
 };
+
+/* Forks, and reads a word of the copy until the time is over. */
+static int look_at_copy(const struct wanted *wanted, struct vmat_stop *stop,
+			struct outcome *outcome, struct vmat_error *err)
+{
+	uint64_t end_ns = now_ns() + (uint64_t)at_most(wanted->stand_us) * 1000, first = 0, word;
+	struct vmat_target *copy;
+	int code = vmat_stop_fork(stop, &copy, err);
+
+	if (code)
+		return code;
+	for (bool is_first = true; wanted->check; is_first = false) {
+		ssize_t got = vmat_source_read(copy, (uint64_t)wanted->check, &word, sizeof(word));
+
+		if (vmat_stop_is_over(stop))
+			break;
+		if (is_first)
+			first = word;
+		outcome->wrong_copy += got != (ssize_t)sizeof(word) || word != first;
+		if (now_ns() > end_ns)
+			return 0;
+	}
+	pause_us(at_most(wanted->stand_us));
+	return 0;
+}
 
 /* What the caller does while the target stands. */
 static void stand(const struct wanted *wanted, const struct vmat_stop *stop, bool is_last)
@@ -125,10 +154,15 @@ static void stand(const struct wanted *wanted, const struct vmat_stop *stop, boo
 static int stop_once(const struct wanted *wanted, struct vmat_target *target, bool is_last,
 		     struct outcome *outcome, struct vmat_error *err)
 {
-	struct vmat_stop_options options = { sizeof(options), (uint64_t)wanted->max_ms * 1000000 };
+	struct vmat_stop_options options = {
+		.size = sizeof(options),
+		.max_stop_ns = (uint64_t)wanted->max_ms * 1000000,
+		.is_fork_wanted = wanted->fork,
+		.fault_step = (unsigned)wanted->fault,
+	};
 	uint64_t before_ns = now_ns(), begun_ns, inside_ns, stopped_ns = 0;
 	struct vmat_stop *stop = NULL;
-	int code = vmat_stop_begin(&stop, target, &options, err);
+	int ended, code = vmat_stop_begin(&stop, target, &options, err);
 
 	if (code)
 		return code;
@@ -139,11 +173,15 @@ static int stop_once(const struct wanted *wanted, struct vmat_target *target, bo
 		fflush(stdout);
 	}
 	vmat_stop_threads(stop, &outcome->threads);
-	stand(wanted, stop, is_last);
+	if (wanted->fork)
+		code = look_at_copy(wanted, stop, outcome, err);
+	else
+		stand(wanted, stop, is_last);
 	inside_ns = now_ns() - begun_ns;
-	code = vmat_stop_end(stop, &stopped_ns);
+	ended = vmat_stop_end(stop, &stopped_ns);
+	code = code ? code : ended;
 	/* By our own clock: after a limit it ended before we did. */
-	if (stopped_ns > now_ns() - before_ns || (!code && stopped_ns < inside_ns))
+	if (stopped_ns > now_ns() - before_ns || (!code && !wanted->fork && stopped_ns < inside_ns))
 		outcome->wrong_time++;
 	if (outcome->kept < outcome->room)
 		outcome->times[outcome->kept++] = stopped_ns;
@@ -159,10 +197,11 @@ static void print_outcome(const struct outcome *outcome, char *text)
 			*c = ' ';
 	}
 	qsort(outcome->times, kept, sizeof(*outcome->times), compare);
-	printf(", \"ok\": %ld, \"failed\": %ld, \"wrong_time\": %ld, \"code\": %d, \"text\": \"%s\", "
+	printf(", \"ok\": %ld, \"failed\": %ld, \"wrong_time\": %ld, \"wrong_copy\": %ld, \"code\": %d, \"text\": \"%s\", "
 	       "\"threads\": %zu, \"median_ns\": %llu, \"max_ns\": %llu}\n",
-	       outcome->ok, outcome->failed, outcome->wrong_time, outcome->code, text,
-	       outcome->threads, (unsigned long long)(kept ? outcome->times[kept / 2] : 0),
+	       outcome->ok, outcome->failed, outcome->wrong_time, outcome->wrong_copy,
+	       outcome->code, text, outcome->threads,
+	       (unsigned long long)(kept ? outcome->times[kept / 2] : 0),
 	       (unsigned long long)(kept ? outcome->times[kept - 1] : 0));
 }
 

@@ -55,3 +55,32 @@ def threads(pid):
 def is_free(pid):
     """No thread is stopped, and none is traced."""
     return all(state not in "tT" and not tracer for state, tracer in threads(pid).values())
+
+
+def check_report(t, what, report, allowed=0):
+    spurious = {k: c["eintr"] - c["handled"] for k, c in report.items() if c["eintr"] > c["handled"] + allowed}
+    lost = {k: c["lost"] for k, c in report.items() if c["lost"] or c["eintr"] < c["handled"]}
+    other = {k: (c["other"], c["errno"]) for k, c in report.items() if c["other"]}
+    t.is_(spurious, {}, f"{what}: no EINTR without a signal")
+    t.is_(lost, {}, f"{what}: no signal without its EINTR")
+    t.is_(other, {}, f"{what}: no call returned anything else")
+
+
+class Steady(Program):
+    """tests/factory/steady: one thread that looks whether its registers are what they were."""
+
+    def __init__(self, kind, **how):
+        super().__init__([os.path.join(tap.BUILD, "tests", "factory", "steady"), kind], **how)
+
+    def started(self):
+        self.info = json.loads(self.lines[0])
+        self.pid = self.info["pid"]
+
+
+def children(pid):
+    """The children of all threads, those that have ended included."""
+    found = []
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/children", encoding="ascii") as file:
+            found += [int(word) for word in file.read().split()]
+    return found

@@ -7,21 +7,12 @@ says how often each is stopped without signals (default 1000); with signals thre
 """
 import os
 
-from _stop import Blocked, is_free, stop, tap
+from _stop import Blocked, check_report, is_free, stop, tap
 from factory import NotPossible
 
 ROUNDS = int(os.environ.get("STOP_ROUNDS", "1000"))
 BREAKS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "recv_timed", "recvmsg_timed", "read_timed", "send_timed", "accept_timed",
           "connect_timed", "sigtimedwait", "semop", "semtimedop", "io_getevents", "io_uring_enter"}
-
-
-def check_report(t, what, report, allowed=0):
-    spurious = {k: c["eintr"] - c["handled"] for k, c in report.items() if c["eintr"] > c["handled"] + allowed}
-    lost = {k: c["lost"] for k, c in report.items() if c["lost"] or c["eintr"] < c["handled"]}
-    other = {k: (c["other"], c["errno"]) for k, c in report.items() if c["other"]}
-    t.is_(spurious, {}, f"{what}: no EINTR without a signal")
-    t.is_(lost, {}, f"{what}: no signal without its EINTR")
-    t.is_(other, {}, f"{what}: no call returned anything else")
 
 
 def check(t, variant):
