@@ -31,6 +31,9 @@ enum vmat_feature {
 	VMAT_FEATURE_MADV_POPULATE,    /* madvise MADV_POPULATE_WRITE, Linux 5.14 */
 	VMAT_FEATURE_ANON_NAMES,       /* prctl PR_SET_VMA_ANON_NAME, Linux 5.17 */
 	VMAT_FEATURE_SECCOMP,          /* system call filters for a process of ours */
+	VMAT_FEATURE_UFFD_WP,          /* userfaultfd write-protection, Linux 5.7 */
+	VMAT_FEATURE_UFFD_WP_EMPTY,    /* the same for pages that are not there yet, Linux 6.4 */
+	VMAT_FEATURE_UFFD_WP_ASYNC,    /* the same without a handler, and PAGEMAP_SCAN, Linux 6.7 */
 	VMAT_FEATURE_COUNT,
 };
 

@@ -106,6 +106,25 @@ static const struct row rows[VMAT_FEATURE_COUNT] = {
 				     "symbols and source files are unknown", "3.5", "" },
 				   "a child was locked up and could not look out",
 				   "a child could not be locked up" },
+	[VMAT_FEATURE_UFFD_WP] = { { "uffd_wp",
+				     "a thread is told the first write to each page of own memory",
+				     "own writes are tracked by mprotect and SIGSEGV, so that system calls fail that "
+				     "write to a tracked page",
+				     "5.7", "" },
+				   "an own page was protected, and is shown so",
+				   "an own page could not be protected, or is not shown so" },
+	[VMAT_FEATURE_UFFD_WP_EMPTY] = { { "uffd_wp_empty",
+					   "the same for pages that are not there yet",
+					   "pages of own memory that are read for the first time count as written",
+					   "6.4", "" },
+					 "an own page was protected with it",
+					 "an own page could not be protected with it" },
+	[VMAT_FEATURE_UFFD_WP_ASYNC] = { { "uffd_wp_async",
+					   "the kernel itself keeps account of which pages of own memory are written",
+					   "a thread handles each first write to a page, at four times the cost",
+					   "6.7", "" },
+					 "an own page was protected, and a write took the mark away",
+					 "an own page could not be protected with it, or a write left the mark" },
 };
 
 /* 0: not probed yet; else the state plus one. */

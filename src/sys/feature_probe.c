@@ -14,6 +14,7 @@
 #include "sys/sys_file.h"
 #include "sys/sys_jail.h"
 #include "sys/sys_process.h"
+#include "sys/sys_uffd.h"
 
 /* Three pages of own memory, the middle one touched. */
 struct arena {
@@ -247,6 +248,37 @@ static int probe_seccomp(struct arena *arena)
 	return vmat_sys_jail_probe() == 0;
 }
 
+static int probe_uffd(struct arena *arena, size_t page, uint64_t features)
+{
+	int works;
+
+	if (arena->pagemap < 0)
+		return refused(arena->pagemap);
+	works = vmat_sys_uffd_probe(arena->pagemap, arena->start + page * arena->page, arena->page,
+				    features);
+	return works < 0 ? refused(works) : works;
+}
+
+static int probe_uffd_wp(struct arena *arena)
+{
+	return probe_uffd(arena, 1, UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+}
+
+static int probe_uffd_wp_empty(struct arena *arena)
+{
+	return probe_uffd(arena, 2, UFFD_FEATURE_PAGEFAULT_FLAG_WP | VMAT_UAPI_UFFD_WP_UNPOPULATED);
+}
+
+/* PAGEMAP_SCAN came with it, and is what asks for its marks. */
+static int probe_uffd_wp_async(struct arena *arena)
+{
+	int works = probe_pagemap_scan(arena);
+
+	if (works <= 0)
+		return works;
+	return probe_uffd(arena, 2, VMAT_UAPI_UFFD_WP_ASYNC | VMAT_UAPI_UFFD_WP_UNPOPULATED);
+}
+
 int vmat_feature_probe(enum vmat_feature feature)
 {
 	static int (*const probes[VMAT_FEATURE_COUNT])(struct arena *) = {
@@ -265,6 +297,9 @@ int vmat_feature_probe(enum vmat_feature feature)
 		[VMAT_FEATURE_MADV_POPULATE] = probe_madv_populate,
 		[VMAT_FEATURE_ANON_NAMES] = probe_anon_names,
 		[VMAT_FEATURE_SECCOMP] = probe_seccomp,
+		[VMAT_FEATURE_UFFD_WP] = probe_uffd_wp,
+		[VMAT_FEATURE_UFFD_WP_EMPTY] = probe_uffd_wp_empty,
+		[VMAT_FEATURE_UFFD_WP_ASYNC] = probe_uffd_wp_async,
 	};
 	struct arena arena;
 	int works = 0, saved = errno;

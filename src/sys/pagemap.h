@@ -39,6 +39,17 @@ int vmat_sys_pagemap_scan(int fd, uint64_t start, uint64_t end, uint64_t any_of,
 			  uint64_t return_mask, uint64_t max_pages,
 			  struct vmat_uapi_page_region *regions, size_t count);
 
+/*
+ * One PAGEMAP_SCAN that finds the pages of [start, end) written since they were last write-protected by a
+ * userfaultfd with WP_ASYNC, and protects those that it reports, in one step for each page. Pages without such
+ * a mark count as written. Regions found, or -errno; -EPERM where a region of the range is not registered.
+ */
+int vmat_sys_pagemap_take_written(int fd, uint64_t start, uint64_t end,
+				  struct vmat_uapi_page_region *regions, size_t count);
+
+/* Clears the soft-dirty bits of this process (/proc/self/clear_refs). 0 or -errno, also where it does nothing. */
+int vmat_sys_soft_dirty_clear(void);
+
 /* Reads 8-byte records of /proc/kpageflags or kpagecount. How many were read, or -errno. */
 ssize_t vmat_sys_kpage_read(int fd, uint64_t pfn, uint64_t *values, size_t count);
 

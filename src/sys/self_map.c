@@ -107,6 +107,7 @@ static int query(int fd, uintptr_t addr, struct vmat_self_region *ret)
 			(query.vma_flags & 4 ? PROT_EXEC : 0),
 		.page_size = (size_t)query.vma_page_size,
 		.kind = kind_of(name),
+		.is_shared = query.vma_flags & 8,
 	};
 	return 0;
 }
@@ -202,6 +203,7 @@ static bool parse_region(const char *line, struct vmat_self_region *ret)
 		.end = end,
 		.prot = (at[0] == 'r' ? PROT_READ : 0) | (at[1] == 'w' ? PROT_WRITE : 0) |
 			(at[2] == 'x' ? PROT_EXEC : 0),
+		.is_shared = at[3] == 's',
 	};
 	/* Behind the modes stand three fields, then the name. */
 	for (int field = 0; field < 4; field++)

@@ -27,6 +27,7 @@ struct vmat_self_region {
 	int prot;         /* PROT_READ | PROT_WRITE | PROT_EXEC */
 	size_t page_size; /* of the mapping; 0 where it was not asked for and is not told */
 	enum vmat_self_kind kind;
+	bool is_shared; /* MAP_SHARED */
 };
 
 /*

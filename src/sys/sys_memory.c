@@ -66,3 +66,11 @@ size_t vmat_sys_address_limit(void)
 		return SIZE_MAX;
 	return (size_t)limit.rlim_cur;
 }
+
+int vmat_sys_is_mapped(const void *addr, size_t size)
+{
+	int saved = errno;
+
+	/* MS_ASYNC looks for holes and does nothing else (mm/msync.c, since 2.6.19). */
+	return msync((void *)(uintptr_t)addr, size, MS_ASYNC) ? failed(saved) : 0;
+}

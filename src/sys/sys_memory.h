@@ -22,4 +22,7 @@ int vmat_sys_madvise(void *addr, size_t size, int advice);
 /* RLIMIT_AS in bytes; SIZE_MAX when there is none. */
 size_t vmat_sys_address_limit(void);
 
+/* 0 when each page of the range is mapped, else -ENOMEM. `addr` is page-aligned. Touches nothing. */
+int vmat_sys_is_mapped(const void *addr, size_t size);
+
 #endif

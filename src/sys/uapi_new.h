@@ -34,6 +34,9 @@ struct vmat_uapi_pm_scan_arg {
 	uint64_t return_mask;
 };
 
+#define VMAT_UAPI_PM_SCAN_WP_MATCHING   1ULL
+#define VMAT_UAPI_PM_SCAN_CHECK_WPASYNC 2ULL
+
 #define VMAT_UAPI_PAGEMAP_SCAN _IOWR('f', 16, struct vmat_uapi_pm_scan_arg)
 
 enum vmat_uapi_page_category {

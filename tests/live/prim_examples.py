@@ -26,7 +26,25 @@ def growing_buffer(t):
         t.is_(memory, -(-len(text) // 4096) * 4096, "growing_buffer: hands over whole pages, and no more")
 
 
+def dirty(t):
+    """By whatever way, the pages that the program wrote; where a system call cannot write, the program says so."""
+    pages = " ".join(str(n) for n in range(20, 60, 2))
+    for way in ("uffd_async", "uffd_sync", "mprotect", "auto"):
+        status, out, err = example("dirty", way)
+        if status and "Operation not supported" in err:
+            t.ok(way in ("uffd_async", "uffd_sync"), f"dirty: {way} is not there, and that is said")
+            continue
+        t.is_((status, err), (0, ""), f"dirty: {way}: ends well")
+        lines = out.splitlines()
+        t.is_(lines[:2], ["tracked by " + (lines[0].split()[-1] if way == "auto" else way), f"after writes: 3-4 9 {pages}"],
+              f"dirty: {way}: the pages that were written")
+        read = ["after read(2): 30"]
+        if way == "mprotect" or "failed" in out:
+            read = ["read(2) into the memory failed: Bad address", "after read(2):"]
+        t.is_(lines[2:], read + ["after nothing:"], f"dirty: {way}: the page that read(2) wrote, and none twice")
+
+
 t = tap.Tap()
-for section in (growing_buffer,):
+for section in (dirty, growing_buffer):
     t.section(section)
 t.done()
