@@ -32,7 +32,8 @@ enum { NODES_KEPT = 16, NODES_PER_BLOCK = 32, CHAIN_MAX = 8 };
 struct vmat_track_node {
 	_Atomic pid_t locked_by;
 	struct vmat_track *track; /* NULL: closed; under the lock */
-	char *start, *end;        /* also of the closed one; under the lock */
+	/* Also of the closed one. Written under the lock; read without it to pass over the node. */
+	_Atomic(char *) start, end;
 	uint64_t closed_at;
 	_Atomic(struct vmat_track_node *) next;
 };
@@ -164,13 +165,19 @@ static bool is_write(const void *context)
 #endif
 }
 
+static bool holds(const struct vmat_track_node *node, const char *addr)
+{
+	return addr >= atomic_load_explicit(&node->start, memory_order_relaxed) &&
+	       addr < atomic_load_explicit(&node->end, memory_order_relaxed);
+}
+
 /* Whether the fault was this node's. Under its lock. */
 static bool handle(struct vmat_track_node *node, char *addr)
 {
 	struct vmat_track *track = node->track;
 	bool is_ours;
 
-	if (addr < node->start || addr >= node->end)
+	if (!holds(node, addr))
 		return false;
 	if (!track)
 		return is_first_try(addr);
@@ -185,20 +192,32 @@ static struct vmat_track_node *next_of(const struct vmat_track_node *node)
 	return atomic_load_explicit(node ? &node->next : &nodes, memory_order_acquire);
 }
 
-bool vmat_track_fault(const siginfo_t *info, const void *context)
+/* With all signals blocked. */
+static bool find_and_handle(const siginfo_t *info, const void *context)
 {
 	bool is_ours = false;
-	sigset_t mask;
 
 	/* Not when another process sent it, nor for memory that is not there. */
 	if (info->si_code != SEGV_ACCERR || (context && !is_write(context)))
 		return false;
-	vmat_sys_signals_block(&mask);
 	for (struct vmat_track_node *node = next_of(NULL); node && !is_ours; node = next_of(node)) {
+		/* Who writes to a tracked range has it from the one who opened the tracker, node and all. */
+		if (!holds(node, info->si_addr))
+			continue;
 		lock(&node->locked_by);
 		is_ours = handle(node, info->si_addr);
 		unlock(&node->locked_by);
 	}
+	return is_ours;
+}
+
+bool vmat_track_fault(const void *info, const void *context)
+{
+	sigset_t mask;
+	bool is_ours;
+
+	vmat_sys_signals_block(&mask);
+	is_ours = find_and_handle(info, context);
 	vmat_sys_signals_set(&mask);
 	return is_ours;
 }
@@ -267,7 +286,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 	const char *frame = __builtin_frame_address(0);
 
-	if (vmat_track_fault(info, context))
+	if (find_and_handle(info, context))
 		return;
 	if (asked.info == info && frame < asked.frame)
 		asked.back++;
@@ -492,13 +511,10 @@ static void mprotect_close(struct vmat_track *track, bool is_child)
 	leave(track);
 }
 
+/* A region that is read-only already costs mprotect nothing but the look (mprotect_fixup() in mm/mprotect.c). */
 static int arm(struct vmat_track *track, size_t page, size_t count)
 {
-	int err = protect(track, page, count, track->prot & ~PROT_WRITE);
-
-	if (!err)
-		add_islands(track, -islands_of(track, page, count));
-	return err;
+	return protect(track, page, count, track->prot & ~PROT_WRITE);
 }
 
 /* The count of places is what the bits say; the granule shrinks again where there is room for all places. */
@@ -522,9 +538,8 @@ static ssize_t mprotect_collect(struct vmat_track *track, struct vmat_range *run
 
 	if (err)
 		return err;
-	have = vmat_track_table_collect(track, runs, count, arm);
-	if (have >= 0 && (size_t)have < count)
-		recount(track);
+	have = vmat_track_table_collect(track, runs, count);
+	recount(track);
 	return have;
 }
 
@@ -536,7 +551,9 @@ const struct vmat_track_ops vmat_track_mprotect_ops = {
 		"vmat_track_fault().",
 	.backend = VMAT_TRACK_MPROTECT,
 	.has_table = true,
+	.arms_spans = true,
 	.open = mprotect_open,
 	.close = mprotect_close,
+	.arm = arm,
 	.collect = mprotect_collect,
 };

@@ -61,9 +61,11 @@ struct vmat_track_ops {
 	const char *misses;
 	enum vmat_track_backend backend;
 	bool has_table;
+	bool arms_spans; /* armed pages cost nothing to arm again, so that many runs are armed at once */
 	/* Begins; on failure it holds nothing. -EOPNOTSUPP, -EPERM and -EACCES: another way may do. */
 	int (*open)(struct vmat_track *track);
 	void (*close)(struct vmat_track *track, bool is_child);
+	int (*arm)(struct vmat_track *track, size_t page, size_t count); /* with a table only */
 	ssize_t (*collect)(struct vmat_track *track, struct vmat_range *runs, size_t count);
 };
 
@@ -87,10 +89,9 @@ void vmat_track_bits_set(struct vmat_track *track, size_t page, size_t count);
 size_t vmat_track_bits_runs(const struct vmat_track *track);
 
 /*
- * collect() over the table: clears the bits of a run and arms it, under the lock. Where arm() fails, the bits
+ * collect() over the table: clears the bits of a run and arms it, under the lock. Where that fails, the bits
  * stay, so that the pages are reported again rather than lost.
  */
-ssize_t vmat_track_table_collect(struct vmat_track *track, struct vmat_range *runs, size_t count,
-				 int (*arm)(struct vmat_track *track, size_t page, size_t count));
+ssize_t vmat_track_table_collect(struct vmat_track *track, struct vmat_range *runs, size_t count);
 
 #endif

@@ -107,7 +107,7 @@ static ssize_t soft_collect(struct vmat_track *track, struct vmat_range *runs, s
 		err = take_bits();
 		pthread_mutex_unlock(&all_lock);
 	}
-	return err ? err : vmat_track_table_collect(track, runs, count, nothing);
+	return err ? err : vmat_track_table_collect(track, runs, count);
 }
 
 const struct vmat_track_ops vmat_track_soft_ops = {
@@ -118,5 +118,6 @@ const struct vmat_track_ops vmat_track_soft_ops = {
 	.backend = VMAT_TRACK_SOFT_DIRTY,
 	.open = soft_open,
 	.close = soft_close,
+	.arm = nothing,
 	.collect = soft_collect,
 };

@@ -5,14 +5,19 @@
  * A handler lets writes through and sets the bit under the lock, collect() clears the bit and arms the page under
  * the lock. So no write falls between a bit that is cleared and a page that is armed.
  */
-#include <string.h>
 #include <unistd.h>
 
 #include "prim/prim_track_priv.h"
 #include "sys/sys_signal.h"
 
 /* Runs that are taken under one hold of the lock: a handler waits so long. */
-enum { RUNS_AT_ONCE = 32, SPINS = 64, WORD_BITS = 64 };
+enum { RUNS_AT_ONCE = 128, SPINS = 64, WORD_BITS = 64 };
+
+/* Pages [first, end) of a tracker. */
+struct run {
+	size_t first;
+	size_t end;
+};
 
 size_t vmat_track_add_run(struct vmat_range *runs, size_t have, char *start, char *end)
 {
@@ -103,47 +108,59 @@ size_t vmat_track_bits_runs(const struct vmat_track *track)
 	return runs;
 }
 
+/* Arms what was taken, one run after the other or all of it at once. What cannot be armed stays written. */
+static void arm_taken(struct vmat_track *track, const struct run *taken, size_t count)
+{
+	size_t at_once = track->ops->arms_spans ? count : 1;
+
+	for (size_t i = 0; i < count; i += at_once) {
+		size_t first = taken[i].first, end = taken[i + at_once - 1].end;
+
+		if (track->ops->arm(track, first, end - first) == 0)
+			continue;
+		for (size_t k = i; k < i + at_once; k++)
+			change(track, taken[k].first, taken[k].end - taken[k].first, true);
+	}
+}
+
 /* Takes up to `count` runs from *page on. *page is then where to go on, track->pages at the end. */
-static size_t take(struct vmat_track *track, size_t *page, struct vmat_range *runs, size_t count,
-		   int (*arm)(struct vmat_track *track, size_t page, size_t count))
+static size_t take(struct vmat_track *track, size_t *page, struct run *taken, size_t count)
 {
 	size_t have = 0;
 
 	vmat_track_lock(track);
 	while (have < count) {
-		size_t first = find(track, *page, true), end;
+		size_t first = find(track, *page, true);
 
 		*page = first;
 		if (first == track->pages)
 			break;
-		end = find(track, first, false);
-		change(track, first, end - first, false);
-		if (arm(track, first, end - first))
-			change(track, first, end - first, true);
-		runs[have].start = track->start + first * track->page_size;
-		runs[have++].end = track->start + end * track->page_size;
-		*page = end;
+		*page = find(track, first, false);
+		taken[have++] = (struct run){ first, *page };
+		change(track, first, *page - first, false);
 	}
+	arm_taken(track, taken, have);
 	vmat_track_unlock(track);
 	return have;
 }
 
-ssize_t vmat_track_table_collect(struct vmat_track *track, struct vmat_range *runs, size_t count,
-				 int (*arm)(struct vmat_track *track, size_t page, size_t count))
+ssize_t vmat_track_table_collect(struct vmat_track *track, struct vmat_range *runs, size_t count)
 {
 	size_t page = (size_t)(track->cursor - track->start) / track->page_size, have = 0;
 	/* The caller's array may lie in the tracked range, so it is written without the lock. */
-	struct vmat_range taken[RUNS_AT_ONCE];
+	struct run taken[RUNS_AT_ONCE];
 
 	while (have < count && page < track->pages) {
 		size_t wanted = count - have < RUNS_AT_ONCE ? count - have : RUNS_AT_ONCE, got;
 		sigset_t mask;
 
 		vmat_sys_signals_block(&mask);
-		got = take(track, &page, taken, wanted, arm);
+		got = take(track, &page, taken, wanted);
 		vmat_sys_signals_set(&mask);
-		memcpy(runs + have, taken, got * sizeof(*taken));
-		have += got;
+		for (size_t i = 0; i < got; i++) {
+			runs[have].start = track->start + taken[i].first * track->page_size;
+			runs[have++].end = track->start + taken[i].end * track->page_size;
+		}
 		if (got < wanted)
 			break;
 	}

@@ -271,7 +271,7 @@ static ssize_t sync_collect(struct vmat_track *track, struct vmat_range *runs, s
 		err = find_unmarked(track);
 	if (err)
 		return err;
-	return vmat_track_table_collect(track, runs, count, sync_arm);
+	return vmat_track_table_collect(track, runs, count);
 }
 
 const struct vmat_track_ops vmat_track_async_ops = {
@@ -292,5 +292,6 @@ const struct vmat_track_ops vmat_track_sync_ops = {
 	.has_table = true,
 	.open = sync_open,
 	.close = sync_close,
+	.arm = sync_arm,
 	.collect = sync_collect,
 };

@@ -26,8 +26,6 @@
 #ifndef VMATLAS_PRIM_TRACK_H
 #define VMATLAS_PRIM_TRACK_H
 
-#include <signal.h>
-
 #include <vmatlas/prim/range.h>
 
 #ifdef __cplusplus
@@ -103,11 +101,11 @@ VMAT_API int vmat_track_info(const struct vmat_track *track, struct vmat_track_i
 
 /*
  * For a program that installs a SIGSEGV handler while a MPROTECT tracker is open: call this first in that handler,
- * with its arguments; where it returns true the fault was the tracker's, and the handler returns.
+ * with its siginfo_t and context; where it returns true the fault was the tracker's, and the handler returns.
  * Handlers that were there before are called by the tracker for all other faults; one that comes later
  * replaces the tracker's until the next open or collect puts it back in front. AS-Safe, MT-Safe.
  */
-VMAT_API bool vmat_track_fault(const siginfo_t *info, const void *context);
+VMAT_API bool vmat_track_fault(const void *info, const void *context);
 
 #ifdef __cplusplus
 }
