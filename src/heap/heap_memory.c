@@ -14,6 +14,7 @@ enum { EMPTY = 1 };
 void vmat_heap_memory_drop(struct vmat_heap_memory *memory)
 {
 	memory->window_size = 0;
+	memory->absent = EMPTY;
 	for (size_t i = 0; i < VMAT_HEAP_CACHE; i++)
 		memory->cached[i] = EMPTY;
 }
@@ -78,12 +79,16 @@ static const unsigned char *cached_page(struct vmat_heap_memory *memory, uint64_
 
 	if (memory->cached[slot] == page)
 		return bytes;
+	if (memory->absent == page) /* whoever searches a page word by word asks for it again */
+		return NULL;
 	memory->cached[slot] = EMPTY;
 	got = vmat_source_read(memory->target, page, bytes, VMAT_HEAP_PAGE);
 	if (got < 0)
 		memory->error = (int)got;
-	if (got != VMAT_HEAP_PAGE)
+	if (got != VMAT_HEAP_PAGE) {
+		memory->absent = page;
 		return NULL;
+	}
 	memory->cached[slot] = page;
 	return bytes;
 }

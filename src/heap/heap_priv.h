@@ -80,8 +80,17 @@ struct vmat_heap_memory {
 	size_t window_size;
 	uint64_t cached[VMAT_HEAP_CACHE]; /* page addresses; 1: empty */
 	unsigned char *cache;
-	int error; /* the last refusal of the source; 0 when there was none */
+	uint64_t absent; /* the page that could not be read last; 1: none */
+	int error;       /* the last refusal of the source; 0 when there was none */
 };
+
+/* glibc's malloc in one copy of libc; dlmopen brings more of them. All copies are of one generation. */
+struct vmat_malloc_copy {
+	uint64_t main_arena;
+	uint64_t sbrk_base; /* mp_: where its main arena begins; 0 when mp_ was not found */
+};
+
+enum { VMAT_MALLOC_COPIES_MAX = 16 /* dlmopen(3): namespaces */ };
 
 struct vmat_heap_priv {
 	struct vmat_heap_memory memory;
@@ -89,10 +98,11 @@ struct vmat_heap_priv {
 	const struct vmat_heap_ops *ops; /* NULL: none that is walked */
 	void *own;                       /* what the allocator's file keeps; freed with free() */
 	const struct vmat_malloc_layout *layout;
-	uint64_t main_arena;
-	uint64_t heap_max; /* size and alignment of the heaps of thread arenas */
-	uint64_t mp_addr;  /* malloc_par; 0 when it was not found */
-	uint64_t sbrk_base;
+	struct vmat_malloc_copy copies[VMAT_MALLOC_COPIES_MAX];
+	size_t copies_count;
+	uint64_t heap_max;        /* size and alignment of the heaps of thread arenas */
+	uint64_t unread;          /* pages that are there and could not be read */
+	uint64_t unscanned;       /* bytes of which it is not known what is present */
 	bool is_presence_unknown; /* which pages are there could not be told */
 	bool is_link_mangled; /* glibc 2.32: links of the caches are mangled with their own address */
 
@@ -150,6 +160,8 @@ void vmat_heap_begin_walk(struct vmat_heap *heap);
 /* A segment without chunks so far; SIZE_MAX: a mapped block, one chunk. NULL when there is no room. */
 struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t start,
 						uint64_t end, size_t arena);
+/* Gives back the bits that the newest segment does not need, since it ends earlier than was thought. */
+void vmat_heap_cut_segment(struct vmat_heap *heap, struct vmat_heap_segment *segment);
 /* Sorts the segments, so that they can be searched, and gives mapped blocks their place behind the arenas. */
 void vmat_heap_end_walk(struct vmat_heap *heap);
 /* The chunk that begins at addr. */
@@ -175,7 +187,27 @@ void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *for
 /* ptmalloc_find.c: main_arena and mp_ out of libc's data. 0, -ENOENT, or an error of the source. */
 int vmat_ptmalloc_find(struct vmat_heap *heap);
 
-/* ptmalloc_walk.c: arenas, segments, chunks. */
+/* ptmalloc_segment.c: how the walk of a segment ended. */
+enum vmat_segment_end {
+	VMAT_SEGMENT_BROKEN, /* with a finding */
+	VMAT_SEGMENT_TOP,
+	VMAT_SEGMENT_FENCE, /* at a fencepost, which ends what an arena has outgrown */
+	VMAT_SEGMENT_LIMIT, /* with a chunk that ends where the segment does */
+};
+
+/* Walks the chunks of a new segment up to its top or end. */
+enum vmat_segment_end vmat_ptmalloc_walk_segment(struct vmat_heap *heap,
+						 struct vmat_heap_segment *segment, uint64_t top);
+/* Can malloc have got this memory from mmap? */
+bool vmat_ptmalloc_is_mapped(const struct vmat_region *region);
+/* Where the memory of the region's kind that holds addr ends: advice and locks split it into regions. */
+uint64_t vmat_ptmalloc_extent(const struct vmat_map *map, uint64_t addr);
+
+/* ptmalloc_main.c: the main arena, in one piece or in several. */
+void vmat_ptmalloc_walk_main(struct vmat_heap *heap, const struct vmat_malloc_copy *copy,
+			     size_t index, uint64_t top);
+
+/* ptmalloc_walk.c: arenas, their segments, mapped blocks. */
 int vmat_ptmalloc_walk(struct vmat_heap *heap);
 
 /* ptmalloc_lists.c: what fastbins, bins and tcaches say about the chunks. */

@@ -119,6 +119,7 @@ void vmat_heap_begin_walk(struct vmat_heap *heap)
 	heap->priv->steps = VMAT_HEAP_STEPS;
 	heap->arenas_count = 0;
 	heap->findings_count = heap->findings_total = 0;
+	heap->priv->unread = heap->priv->unscanned = 0;
 }
 
 /* How many each segment has. */
@@ -182,6 +183,17 @@ struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t
 	}
 	priv->segments_count++;
 	return segment;
+}
+
+void vmat_heap_cut_segment(struct vmat_heap *heap, struct vmat_heap_segment *segment)
+{
+	size_t words = (size_t)(((segment->end - segment->start) >> segment->shift) / 64 + 2);
+
+	memmove(segment->begins + words, segment->state_low, words * sizeof(*segment->begins));
+	memmove(segment->begins + 2 * words, segment->state_high, words * sizeof(*segment->begins));
+	segment->state_low = segment->begins + words;
+	segment->state_high = segment->state_low + words;
+	heap->priv->bits_used = (size_t)(segment->begins - heap->priv->bits) + 3 * words;
 }
 
 static int compare_segments(const void *a, const void *b)

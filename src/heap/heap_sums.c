@@ -4,6 +4,8 @@
  * it runs when the target is on its way again.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,8 +73,10 @@ static uint64_t present_bytes(struct vmat_heap *heap, uint64_t start, uint64_t e
 		int count = vmat_source_scan(heap->priv->memory.target, &start, end,
 					     VMAT_PAGE_PRESENT, runs, 64, &known);
 
-		if (count < 0)
+		if (count < 0) {
+			heap->priv->unscanned += end - start;
 			return bytes;
+		}
 		heap->priv->is_presence_unknown |= !(known & VMAT_PAGE_PRESENT);
 		for (int i = 0; i < count; i++)
 			bytes += runs[i].end - runs[i].start;
@@ -90,16 +94,19 @@ static uint64_t trimmable_chunk(struct vmat_heap *heap, uint64_t addr, uint64_t 
 	return start < end ? present_bytes(heap, start, end) : 0;
 }
 
-/* And the pages of the main arena's top but the last piece (systrim). */
+/* And the pages of the main arena's top but the last piece, where that is the end of the brk heap (systrim). */
 static uint64_t trimmable_top(struct vmat_heap *heap, const struct vmat_heap_segment *segment)
 {
+	const struct vmat_region *region = vmat_map_at(heap->priv->map, segment->top);
 	unsigned kept = vmat_chunk_min(heap->priv->memory.word_size) + 1;
 	uint64_t extra = segment->top_size > kept
 				 ? (segment->top_size - kept) & ~(uint64_t)(PAGE_SIZE - 1)
 				 : 0;
 	uint64_t end = segment->top + segment->top_size;
 
-	return extra ? present_bytes(heap, end - extra, end) : 0;
+	if (!region || strncmp(region->name, "[heap", 5) != 0 || !extra)
+		return 0;
+	return present_bytes(heap, end - extra, end);
 }
 
 static void sum_chunk(struct vmat_heap *heap, struct vmat_heap_arena *arena,
@@ -145,6 +152,48 @@ static void sum_segment(struct vmat_heap *heap, const struct vmat_heap_segment *
 	}
 }
 
+static void say_partial(struct vmat_heap *heap, const char *format, ...) VMAT_PRINTF(2, 3);
+
+static void say_partial(struct vmat_heap *heap, const char *format, ...)
+{
+	size_t used = strlen(heap->partial_why);
+	va_list args;
+
+	if (used && used + 2 < sizeof(heap->partial_why)) {
+		memcpy(heap->partial_why + used, "; ", 3);
+		used += 2;
+	}
+	va_start(args, format);
+	vsnprintf(heap->partial_why + used, sizeof(heap->partial_why) - used, format, args);
+	va_end(args);
+	heap->is_partial = true;
+}
+
+/* What was not seen of the heap, so that nobody takes the sums for all there is. */
+static void judge(struct vmat_heap *heap)
+{
+	uint64_t found = heap->totals.count[VMAT_CHUNK_MMAPPED];
+	size_t incomplete = 0;
+
+	heap->is_partial = false;
+	heap->partial_why[0] = '\0';
+	for (size_t i = 0; i < heap->arenas_count; i++)
+		incomplete += !heap->arenas[i].is_complete;
+	if (incomplete)
+		say_partial(heap, "%zu of %zu arenas were not walked to their end (see findings)",
+			    incomplete, heap->arenas_count);
+	if (vmat_is_known(heap->mmapped_expected) && found < heap->mmapped_expected)
+		say_partial(heap, "%llu of %llu blocks with mappings of their own were not found",
+			    (unsigned long long)(heap->mmapped_expected - found),
+			    (unsigned long long)heap->mmapped_expected);
+	if (heap->priv->unread)
+		say_partial(heap, "%llu pages that are there could not be read",
+			    (unsigned long long)heap->priv->unread);
+	if (heap->priv->unscanned)
+		say_partial(heap, "what a trim gives back is not known of %llu KiB",
+			    (unsigned long long)(heap->priv->unscanned / 1024));
+}
+
 void vmat_heap_sum(struct vmat_heap *heap)
 {
 	for (size_t i = 0; i < heap->priv->segments_count; i++) {
@@ -167,4 +216,5 @@ void vmat_heap_sum(struct vmat_heap *heap)
 	for (size_t i = 0; heap->priv->is_presence_unknown && i < heap->arenas_count; i++)
 		heap->arenas[i].trimmable = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
 	finish_buckets(heap);
+	judge(heap);
 }

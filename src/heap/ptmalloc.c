@@ -13,13 +13,24 @@ static int walk(struct vmat_heap *heap)
 	return err;
 }
 
-/* The main arena's own structure, in libc's data: its bins and top point at chunks. */
+/* The main arenas' own structures, in libc's data: their bins and tops point at chunks. */
 static bool next_own(const struct vmat_heap *heap, uint64_t at, uint64_t end, uint64_t *own_start,
 		     uint64_t *own_end)
 {
-	*own_start = heap->priv->main_arena;
-	*own_end = heap->priv->main_arena + heap->priv->layout->size;
-	return *own_end > at && *own_start < end;
+	const struct vmat_heap_priv *priv = heap->priv;
+	bool is_found = false;
+
+	for (size_t i = 0; i < priv->copies_count; i++) {
+		uint64_t start = priv->copies[i].main_arena;
+
+		if (start + priv->layout->size <= at || start >= end ||
+		    (is_found && start > *own_start))
+			continue;
+		*own_start = start;
+		*own_end = start + priv->layout->size;
+		is_found = true;
+	}
+	return is_found;
 }
 
 #define OPS(word)                                                                               \

@@ -4,14 +4,14 @@
  *
  * Both lie in the writable data of libc (or of a static program). An arena is a place whose list of arenas
  * comes back to it and whose 127 bins are all closed rings; nothing else looks like that. mp_ is the place
- * whose counters fit each other and whose sbrk_base is where the heap begins.
+ * whose counters fit each other. A process can have several copies of libc (dlmopen), each with its own.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "heap/heap_priv.h"
 
-enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19 };
+enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19, TCACHE_BINS = 64 };
 
 /* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
 struct mp_layout {
@@ -19,7 +19,7 @@ struct mp_layout {
 	unsigned n_mmaps; /* int, followed by n_mmaps_max and max_n_mmaps */
 	unsigned mmapped_mem;
 	unsigned sbrk_base;
-	unsigned tcache_bins;
+	unsigned tcache_bins; /* followed by tcache_max_bytes */
 	unsigned tcache_count;
 };
 
@@ -82,7 +82,8 @@ static uint64_t data_end(const struct vmat_region *region)
 	return vmat_region_size(region) > DATA_MAX ? region->start + DATA_MAX : region->end;
 }
 
-static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *region)
+/* The main arena in a region, 0 when there is none. All copies of libc are of the generation of the first. */
+static uint64_t find_main_arena(struct vmat_heap *heap, const struct vmat_region *region)
 {
 	struct vmat_heap_priv *priv = heap->priv;
 	uint64_t end = data_end(region);
@@ -91,14 +92,14 @@ static bool find_main_arena(struct vmat_heap *heap, const struct vmat_region *re
 		for (size_t i = 0; i < vmat_malloc_layouts_count; i++) {
 			const struct vmat_malloc_layout *layout = &vmat_malloc_layouts[i];
 
-			if (!is_arena(&priv->memory, addr, layout))
+			if ((priv->copies_count && layout != priv->layout) ||
+			    !is_arena(&priv->memory, addr, layout))
 				continue;
 			priv->layout = layout;
-			priv->main_arena = addr;
-			return true;
+			return addr;
 		}
 	}
-	return false;
+	return 0;
 }
 
 static uint32_t number(const uint64_t *words, const struct mp_layout *layout, unsigned offset)
@@ -111,53 +112,77 @@ static uint64_t word(const uint64_t *words, const struct mp_layout *layout, unsi
 	return words[offset / layout->word_size];
 }
 
-static bool is_mp(const uint64_t *words, const struct mp_layout *layout, uint64_t heap_start,
-		  uint64_t heap_end)
+/*
+ * What holds whatever the user has tuned: counters below their highest values, a number of mapped blocks that fits their
+ * bytes, tcache_max_bytes the largest request of the last of tcache_bins (from glibc 2.42 on, or more), and an
+ * sbrk_base exactly when the main arena was used, in memory that can be written.
+ */
+static bool is_mp(const struct vmat_heap *heap, const uint64_t *words,
+		  const struct mp_layout *layout, bool is_used)
 {
 	uint32_t now = number(words, layout, layout->n_mmaps);
 	uint32_t most = number(words, layout, layout->n_mmaps + 8);
 	uint64_t sbrk_base = word(words, layout, layout->sbrk_base);
 	uint64_t bytes = word(words, layout, layout->mmapped_mem);
 	uint64_t bins = word(words, layout, layout->tcache_bins);
-	uint64_t count = word(words, layout, layout->tcache_count);
+	uint64_t largest = word(words, layout, layout->tcache_bins + layout->word_size);
+	uint64_t last = (bins - 1) * VMAT_CHUNK_ALIGN + vmat_chunk_min(layout->word_size) -
+			layout->word_size;
+	const struct vmat_region *region;
 
-	if (now > most || bytes & 15 ||
+	if (now > most || bytes & (VMAT_CHUNK_ALIGN - 1) || (now == 0) != (bytes == 0) ||
 	    bytes > word(words, layout, layout->mmapped_mem + layout->word_size))
 		return false;
-	if (sbrk_base ? sbrk_base < heap_start || sbrk_base >= heap_end : heap_end != 0)
+	if (!bins || bins > TCACHE_BINS || word(words, layout, layout->tcache_count) > UINT16_MAX)
 		return false;
-	return bins <= 76 && count <= 65535 && words[0] >= 4096 && words[2] >= 16;
+	if (largest > last ? bins < TCACHE_BINS : bins > 1 && largest + VMAT_CHUNK_ALIGN <= last)
+		return false;
+	if (!sbrk_base || !is_used)
+		return !sbrk_base && !is_used;
+	region = vmat_map_at(heap->priv->map, sbrk_base);
+	return region && region->prot & VMAT_PROT_WRITE && region->backing != VMAT_BACKING_FILE;
 }
 
-static void find_mp(struct vmat_heap *heap, const struct vmat_region *region)
+/* Of several copies of libc, the settings of the first are told, and their mapped blocks are counted together. */
+static void take_mp(struct vmat_heap *heap, struct vmat_malloc_copy *copy, const uint64_t *words,
+		    const struct mp_layout *layout)
+{
+	uint64_t count = number(words, layout, layout->n_mmaps);
+	uint64_t bytes = word(words, layout, layout->mmapped_mem);
+
+	copy->sbrk_base = word(words, layout, layout->sbrk_base);
+	if (copy != heap->priv->copies) {
+		if (vmat_is_known(heap->mmapped_expected)) {
+			heap->mmapped_expected += count;
+			heap->mmapped_bytes_expected += bytes;
+		}
+		return;
+	}
+	heap->mmapped_expected = count;
+	heap->mmapped_bytes_expected = bytes;
+	heap->trim_threshold = words[0];
+	heap->mmap_threshold = words[2];
+	heap->arena_max = words[4];
+	heap->tcache_count = word(words, layout, layout->tcache_count);
+}
+
+static void find_mp(struct vmat_heap *heap, const struct vmat_region *region,
+		    struct vmat_malloc_copy *copy)
 {
 	struct vmat_heap_priv *priv = heap->priv;
-	uint64_t words[MP_WORDS], start = 0, end = 0;
+	uint64_t words[MP_WORDS], top;
+	bool is_used = vmat_heap_word(&priv->memory, copy->main_arena + priv->layout->top, &top) &&
+		       top != vmat_malloc_bin(priv->layout, copy->main_arena, 0);
 
-	for (size_t i = 0; i < priv->map->count; i++) {
-		if (strncmp(priv->map->regions[i].name, "[heap", 5) != 0)
-			continue;
-		start = start ? start : priv->map->regions[i].start;
-		end = priv->map->regions[i].end;
-	}
 	for (uint64_t addr = region->start; addr < data_end(region);
 	     addr += priv->memory.word_size) {
 		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
 			continue;
 		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
-			const struct mp_layout *layout = &mp_layouts[i];
-
-			if (layout->word_size != priv->memory.word_size ||
-			    !is_mp(words, layout, start, end))
+			if (mp_layouts[i].word_size != priv->memory.word_size ||
+			    !is_mp(heap, words, &mp_layouts[i], is_used))
 				continue;
-			priv->mp_addr = addr;
-			priv->sbrk_base = word(words, layout, layout->sbrk_base);
-			heap->mmapped_expected = number(words, layout, layout->n_mmaps);
-			heap->mmapped_bytes_expected = word(words, layout, layout->mmapped_mem);
-			heap->trim_threshold = words[0];
-			heap->mmap_threshold = words[2];
-			heap->arena_max = words[4];
-			heap->tcache_count = word(words, layout, layout->tcache_count);
+			take_mp(heap, copy, words, &mp_layouts[i]);
 			return;
 		}
 	}
@@ -177,21 +202,41 @@ static bool is_libc(const struct vmat_region *region)
 	return strstr(region->name, "/libc.so.6") || strstr(region->name, "/libc-2.");
 }
 
+static void find_copy(struct vmat_heap *heap, const struct vmat_region *region)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	uint64_t addr = find_main_arena(heap, region);
+
+	if (!addr)
+		return;
+	priv->copies[priv->copies_count] = (struct vmat_malloc_copy){ .main_arena = addr };
+	find_mp(heap, region, &priv->copies[priv->copies_count++]);
+}
+
+static void forget(struct vmat_heap *heap)
+{
+	heap->priv->copies_count = 0;
+	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+}
+
 int vmat_ptmalloc_find(struct vmat_heap *heap)
 {
-	const struct vmat_map *map = heap->priv->map;
+	struct vmat_heap_priv *priv = heap->priv;
+	const struct vmat_map *map = priv->map;
 
+	forget(heap);
 	/* libc first, then all else that is written: static programs, copies under other names. */
-	for (int pass = 0; pass < 2; pass++) {
-		for (size_t i = 0; i < map->count; i++) {
-			if (!may_hold_data(map, i) || is_libc(&map->regions[i]) != (pass == 0))
-				continue;
-			if (find_main_arena(heap, &map->regions[i])) {
-				find_mp(heap, &map->regions[i]);
-				return 0;
-			}
+	for (int pass = 0; pass < 2 && !priv->copies_count; pass++) {
+		for (size_t i = 0; i < map->count && priv->copies_count < VMAT_MALLOC_COPIES_MAX;
+		     i++) {
+			if (may_hold_data(map, i) && is_libc(&map->regions[i]) == (pass == 0))
+				find_copy(heap, &map->regions[i]);
 		}
 	}
+	if (priv->copies_count)
+		return 0;
 	/* Not found is one thing, not readable another. */
-	return heap->priv->memory.error ? heap->priv->memory.error : -ENOENT;
+	return priv->memory.error ? priv->memory.error : -ENOENT;
 }

@@ -250,6 +250,6 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap)
 		walk_fastbins(heap, &heap->arenas[i]);
 	if (!heap->priv->steps)
 		vmat_heap_find_fault(
-			heap, heap->priv->main_arena,
+			heap, heap->priv->copies[0].main_arena,
 			"the lists lead on and on: they were not followed to their ends");
 }

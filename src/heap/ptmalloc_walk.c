@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ptmalloc_walk.c: the arenas of glibc's malloc, their segments, and every chunk in them.
+ * ptmalloc_walk.c: the arenas of glibc's malloc and the blocks with mappings of their own.
  *
- * Chunks lie one behind the other; whether one is in use stands in the next one's size (PREV_INUSE), and a free
- * one's size is repeated there. Nothing of it is believed further than it fits: a size that leaves the
- * segment ends the walk of it, with a finding.
+ * Arenas are a ring; the heaps of a thread's arena are a chain that begins at its top. Of mapped blocks there is no
+ * list: they are found by their headers, and counted against mp_.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,130 +13,21 @@
 
 enum { ARENAS_MAX = 65536, HEAPS_MAX = 1 << 20 };
 
-/* A block of the right size, in use: it may hold the tcache of a thread. */
-static void note_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t size)
-{
-	struct vmat_heap_priv *priv = heap->priv;
-
-	if (vmat_tcache_layout_of(size, priv->memory.word_size) &&
-	    priv->tcaches_count < priv->tcaches_max)
-		priv->tcaches[priv->tcaches_count++] = addr;
-}
-
-/*
- * Walks the chunks of [start, limit). `top` may lie in it. Returns false when the walk did not reach its end;
- * *metadata is what belongs to no chunk.
- */
-static bool walk_segment(struct vmat_heap *heap, struct vmat_heap_segment *segment, uint64_t top,
-			 uint64_t *metadata)
-{
-	struct vmat_heap_memory *memory = &heap->priv->memory;
-	unsigned fencepost = vmat_chunk_header(memory->word_size);
-	uint64_t addr = segment->start, limit = segment->end, words[2], head;
-
-	segment->end = addr;
-	if (!vmat_heap_stream(memory, addr, words, 2)) {
-		vmat_heap_find_fault(heap, addr, "the first chunk of a segment cannot be read");
-		return false;
-	}
-	head = words[1];
-	while (addr < limit) {
-		uint64_t size = head & ~(uint64_t)VMAT_CHUNK_FLAGS, next = addr + size;
-		bool is_fencepost = size == fencepost || size == 0;
-
-		if (addr == top) {
-			segment->top = top;
-			segment->top_size = size;
-			vmat_heap_begin_chunk(segment, addr);
-			segment->end = next <= limit ? next : limit;
-			return next <= limit;
-		}
-		if (is_fencepost) { /* the end of a heap that an arena has outgrown */
-			*metadata += limit - addr;
-			return true;
-		}
-		if (size < vmat_chunk_min(memory->word_size) || size % VMAT_CHUNK_ALIGN ||
-		    next > limit || next < addr || head & VMAT_CHUNK_IS_MMAPPED) {
-			vmat_heap_find_fault(heap, addr,
-					     "a chunk cannot have the size field 0x%llx",
-					     (unsigned long long)head);
-			return false;
-		}
-		if (next == limit) { /* no chunk behind it tells its state */
-			vmat_heap_begin_chunk(segment, addr);
-			segment->end = next;
-			return true;
-		}
-		if (!vmat_heap_stream(memory, next, words, 2)) {
-			vmat_heap_find_fault(heap, next,
-					     "the page of a chunk's header is not there");
-			return false;
-		}
-		vmat_heap_begin_chunk(segment, addr);
-		segment->end = next;
-		if (words[1] & VMAT_CHUNK_PREV_INUSE) {
-			note_tcache(heap, addr, size);
-		} else {
-			vmat_heap_set_state(segment, addr, VMAT_CHUNK_FREE);
-			if (words[0] != size)
-				vmat_heap_find_fault(
-					heap, next,
-					"prev_size is 0x%llx, the free chunk before has 0x%llx",
-					(unsigned long long)words[0], (unsigned long long)size);
-		}
-		addr = next;
-		head = words[1];
-	}
-	return true;
-}
-
-/* The main arena's segment: from where brk began to the end of top. */
-static void walk_main(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
-		      uint64_t top)
-{
-	struct vmat_heap_priv *priv = heap->priv;
-	const struct vmat_region *region = vmat_map_at(priv->map, top);
-	struct vmat_heap_segment *segment;
-	uint64_t start = priv->sbrk_base, words[2];
-
-	if (top == vmat_malloc_bin(priv->layout, arena->addr, 0)) { /* nothing was ever allocated */
-		arena->is_complete = true;
-		return;
-	}
-	if (!region || !vmat_heap_words(&priv->memory, top, words, 2)) {
-		vmat_heap_find_fault(heap, top, "the top chunk of the main arena is not mapped");
-		return;
-	}
-	if (!start)
-		start = region->start;
-	/* M_MORECORE that is not contiguous leaves pieces elsewhere, in no list. */
-	if (start > top || vmat_map_at(priv->map, start) != region) {
-		start = region->start;
-		vmat_heap_find_fault(heap, start,
-				     "the main heap is not contiguous: only the piece with "
-				     "its top is walked");
-	}
-	start = vmat_chunk_align(start, priv->memory.word_size);
-	segment = vmat_heap_new_segment(heap, start, region->end, index);
-	if (!segment) {
-		vmat_heap_find_fault(heap, start, "the heap grew beyond the room reserved for it");
-		return;
-	}
-	arena->is_complete = walk_segment(heap, segment, top, &arena->metadata);
-}
+#define HEAP_MAX_LARGEST  (4ULL << 30)
+#define HEAP_MAX_SMALLEST (1ULL << 20)
 
 /* One heap of a thread arena. Sets *previous to the one before it, 0 at the first. */
 static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, size_t index,
 		      uint64_t base, uint64_t top, uint64_t *previous)
 {
 	struct vmat_heap_priv *priv = heap->priv;
-	const struct vmat_region *region = vmat_map_at(priv->map, base);
+	uint64_t limit = vmat_ptmalloc_extent(priv->map, base);
 	uint64_t words[4], found, size, start, info = arena->addr & (priv->heap_max - 1);
 	struct vmat_heap_segment *segment;
 
-	if (!region || !vmat_heap_words(&priv->memory, base, words, 4) ||
-	    !vmat_malloc_is_heap(words, priv->memory.word_size, priv->heap_max, base, region->end,
-				 &found, &size) ||
+	if (!vmat_heap_words(&priv->memory, base, words, 4) ||
+	    !vmat_malloc_is_heap(words, priv->memory.word_size, priv->heap_max, base, limit, &found,
+				 &size) ||
 	    found != arena->addr) {
 		vmat_heap_find_fault(heap, base, "no heap_info of arena 0x%llx is here",
 				     (unsigned long long)arena->addr);
@@ -155,7 +45,15 @@ static bool walk_heap(struct vmat_heap *heap, struct vmat_heap_arena *arena, siz
 		return false;
 	}
 	segment->owned_from = base;
-	return walk_segment(heap, segment, top, &arena->metadata);
+	switch (vmat_ptmalloc_walk_segment(heap, segment, top)) {
+	case VMAT_SEGMENT_BROKEN:
+		return false;
+	case VMAT_SEGMENT_FENCE:
+		arena->metadata += base + words[2] - segment->end;
+		return true;
+	default:
+		return true;
+	}
 }
 
 /* Every heap costs bits; a ring of forged heaps ends when they are used up. */
@@ -182,23 +80,39 @@ static void walk_thread_arena(struct vmat_heap *heap, struct vmat_heap_arena *ar
 	arena->is_complete = is_complete;
 }
 
-/*
- * Heaps are aligned to their largest size: 64 MiB, or less where glibc.malloc.hugetlb is set (2.35 to 2.41).
- * The arena lies at the beginning of one.
- */
-static void find_heap_max(struct vmat_heap *heap, uint64_t arena)
+/* Are heaps of the arena aligned to `size`? The one with its top tells. */
+static bool is_heap_max(struct vmat_heap *heap, uint64_t arena, uint64_t top, uint64_t size)
 {
-	for (heap->priv->heap_max = vmat_malloc_heap_max(heap->priv->memory.word_size);
-	     heap->priv->heap_max > 1 << 20; heap->priv->heap_max /= 2) {
-		if ((arena & (heap->priv->heap_max - 1)) <= 64)
-			return;
-	}
+	struct vmat_heap_memory *memory = &heap->priv->memory;
+	uint64_t base = top & ~(size - 1), words[4], found, rights;
+
+	return vmat_heap_words(memory, base, words, 4) &&
+	       vmat_malloc_is_heap(words, memory->word_size, size, base,
+				   vmat_ptmalloc_extent(heap->priv->map, base), &found, &rights) &&
+	       found == arena && top - base < words[2];
 }
 
-static int walk_arenas(struct vmat_heap *heap)
+/*
+ * Heaps are aligned to their largest size: 64 MiB (1 MiB of 32-bit processes), or four huge pages where
+ * glibc.malloc.hugetlb is 2 (2.35 to 2.41).
+ */
+static uint64_t find_heap_max(struct vmat_heap *heap, uint64_t arena, uint64_t top)
+{
+	uint64_t usual = vmat_malloc_heap_max(heap->priv->memory.word_size);
+
+	if (is_heap_max(heap, arena, top, usual))
+		return usual;
+	for (uint64_t size = HEAP_MAX_LARGEST; size >= HEAP_MAX_SMALLEST; size /= 2) {
+		if (is_heap_max(heap, arena, top, size))
+			return size;
+	}
+	return usual;
+}
+
+static int walk_arenas(struct vmat_heap *heap, const struct vmat_malloc_copy *copy)
 {
 	struct vmat_heap_priv *priv = heap->priv;
-	uint64_t addr = priv->main_arena;
+	uint64_t addr = copy->main_arena;
 
 	for (int n = 0; n < ARENAS_MAX; n++) {
 		struct vmat_heap_arena *arena;
@@ -214,14 +128,13 @@ static int walk_arenas(struct vmat_heap *heap)
 		    !vmat_heap_word(&priv->memory, addr + priv->layout->system_mem, &arena->bytes))
 			return -ENODATA;
 		if (n == 0) {
-			walk_main(heap, arena, heap->arenas_count, top);
+			vmat_ptmalloc_walk_main(heap, copy, heap->arenas_count, top);
 		} else {
-			if (n == 1)
-				find_heap_max(heap, addr);
+			priv->heap_max = find_heap_max(heap, addr, top);
 			walk_thread_arena(heap, arena, heap->arenas_count, top);
 		}
 		heap->arenas_count++;
-		if (next == priv->main_arena)
+		if (next == copy->main_arena)
 			return 0;
 		addr = next;
 	}
@@ -250,25 +163,50 @@ static bool try_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *map
 	return true;
 }
 
+/* Tries each place for a header in a page; the last that fits is taken. */
+static bool try_page(struct vmat_heap *heap, uint64_t page, struct mapped *mapped)
+{
+	bool is_found = false;
+
+	for (uint64_t at = vmat_chunk_align(page, heap->priv->memory.word_size);
+	     at < page + VMAT_HEAP_PAGE; at += VMAT_CHUNK_ALIGN)
+		is_found |= try_mapped(heap, at, mapped);
+	return is_found;
+}
+
+/* The first page in [start, end) that is there; end when none is. */
+static uint64_t first_present(struct vmat_heap *heap, uint64_t start, uint64_t end)
+{
+	struct vmat_page_run run;
+	uint32_t known;
+
+	while (start < end) {
+		int count = vmat_source_scan(heap->priv->memory.target, &start, end,
+					     VMAT_PAGE_PRESENT, &run, 1, &known);
+
+		if (count)
+			return count > 0 ? run.start : end;
+	}
+	return end;
+}
+
 /*
  * A block whose header lies in the page at addr. memalign leaves the header that malloc had written at the beginning
- * of the mapping, and writes another one: the last one in the page is taken, and of one that begins the mapping it is
- * tried whether the block was moved to a multiple of more than a page.
+ * of the mapping, which is wrong once the block is resized, and writes another one: in the same page, or before a
+ * multiple of the alignment, or (when the mapping was moved since) in the first page that is there behind that of
+ * the beginning, since nobody writes in between.
  */
 static bool find_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *mapped)
 {
-	unsigned word_size = heap->priv->memory.word_size, header = vmat_chunk_header(word_size);
-	bool is_found = false;
+	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
+	uint64_t behind = addr + VMAT_HEAP_PAGE, next;
+	struct mapped aligned = *mapped;
 
-	for (uint64_t at = vmat_chunk_align(addr, word_size); at < addr + VMAT_HEAP_PAGE;
-	     at += VMAT_CHUNK_ALIGN)
-		is_found |= try_mapped(heap, at, mapped);
-	if (!is_found)
+	if (!try_page(heap, addr, mapped))
 		return false;
-	for (uint64_t align = 2 * VMAT_HEAP_PAGE;
-	     mapped->block < addr + 2 * VMAT_CHUNK_ALIGN && align < mapped->end - mapped->start;
-	     align *= 2) {
-		struct mapped aligned = *mapped;
+	if (mapped->block >= addr + 2 * VMAT_CHUNK_ALIGN)
+		return true;
+	for (uint64_t align = 2 * VMAT_HEAP_PAGE; align < mapped->end - mapped->start; align *= 2) {
 		uint64_t block = (mapped->block + align - 1) & ~(align - 1);
 
 		if (try_mapped(heap, block - header, &aligned) && aligned.start == mapped->start) {
@@ -276,6 +214,10 @@ static bool find_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *ma
 			return true;
 		}
 	}
+	next = first_present(heap, behind, mapped->end);
+	if (next > behind && next < mapped->end && try_page(heap, next, &aligned) &&
+	    aligned.start == mapped->start)
+		*mapped = aligned;
 	return true;
 }
 
@@ -303,9 +245,11 @@ static void find_mapped_in_run(struct vmat_heap *heap, size_t arena_segments,
 	if (*at < run->start)
 		*at = run->start;
 	while (*at < run->end && !all_mapped_found(heap, arena_segments)) {
-		uint64_t next = skip_arena(heap, arena_segments, *at);
+		uint64_t next = skip_arena(heap, arena_segments, *at), word;
 
-		if (next == *at && find_mapped(heap, *at, mapped)) {
+		if (next == *at && !vmat_heap_word(&heap->priv->memory, *at, &word))
+			heap->priv->unread++;
+		else if (next == *at && find_mapped(heap, *at, mapped)) {
 			struct vmat_heap_segment *segment =
 				vmat_heap_new_segment(heap, mapped->start, mapped->end, SIZE_MAX);
 
@@ -327,19 +271,20 @@ static void find_mapped_in_run(struct vmat_heap *heap, size_t arena_segments,
 static void walk_mapped(struct vmat_heap *heap, size_t arena_segments)
 {
 	struct vmat_heap_priv *priv = heap->priv;
+	const struct vmat_map *map = priv->map;
 	struct vmat_page_run runs[256];
+	uint64_t done = 0;
 	uint32_t known;
 
-	for (size_t i = 0; i < priv->map->count && !all_mapped_found(heap, arena_segments); i++) {
-		const struct vmat_region *region = &priv->map->regions[i];
-		uint64_t addr = region->start, at = region->start;
-		struct mapped mapped = { .low = region->start, .high = region->end };
+	for (size_t i = 0; i < map->count && !all_mapped_found(heap, arena_segments); i++) {
+		uint64_t addr = map->regions[i].start, at = addr;
+		struct mapped mapped = { .low = addr, .high = vmat_ptmalloc_extent(map, addr) };
 
-		if (region->backing != VMAT_BACKING_ANON || region->name[0] ||
-		    !(region->prot & VMAT_PROT_WRITE))
+		if (!vmat_ptmalloc_is_mapped(&map->regions[i]) || addr < done)
 			continue;
-		while (addr < region->end && !all_mapped_found(heap, arena_segments)) {
-			int count = vmat_source_scan(priv->memory.target, &addr, region->end,
+		done = mapped.high;
+		while (addr < mapped.high && !all_mapped_found(heap, arena_segments)) {
+			int count = vmat_source_scan(priv->memory.target, &addr, mapped.high,
 						     VMAT_PAGE_PRESENT, runs, 256, &known);
 
 			if (count < 0)
@@ -358,9 +303,11 @@ int vmat_ptmalloc_walk(struct vmat_heap *heap)
 
 	vmat_heap_begin_walk(heap);
 	priv->tcaches_count = 0;
-	err = walk_arenas(heap);
-	if (err)
-		return err;
+	for (size_t i = 0; i < priv->copies_count; i++) {
+		err = walk_arenas(heap, &priv->copies[i]);
+		if (err)
+			return err;
+	}
 	arena_segments = priv->segments_count;
 	vmat_heap_end_walk(heap);
 	walk_mapped(heap, arena_segments);
