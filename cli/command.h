@@ -35,6 +35,8 @@ struct cli_args {
 	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop;
 	const char *where, *max_stop, *fail_over;
 	struct cli_values exclude_roots;
+	const char *file;
+	bool force;
 };
 
 /* What an option's value is: for the completions. */
@@ -43,6 +45,7 @@ enum cli_value {
 	CLI_COLUMNS,
 	CLI_COLUMN,
 	CLI_FOLDER,
+	CLI_FILE,
 	CLI_WHEN, /* auto always never */
 	CLI_SIZE,
 	CLI_NUMBER,
@@ -77,7 +80,7 @@ struct cli_command {
 	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
-#define CLI_COMMANDS_COUNT 9
+#define CLI_COMMANDS_COUNT 10
 extern const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT];
 
 /* NULL when there is none of that name. */
@@ -93,6 +96,6 @@ extern const struct cli_option cli_common_options[];
 
 extern const struct cli_command cli_map_command, cli_stacks_command, cli_pages_command,
 	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_leaks_command,
-	cli_doctor_command, cli_help_command;
+	cli_dump_command, cli_doctor_command, cli_help_command;
 
 #endif

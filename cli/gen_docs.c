@@ -206,6 +206,10 @@ static void bash_value_cases(const struct cli_command *command)
 				puts("COMPREPLY=($(compgen -d -- \"$cur\")); return ;;");
 				continue;
 			}
+			if (o->value == CLI_FILE) {
+				puts("COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
+				continue;
+			}
 			printf("_vmatlas_%s \"", o->value == CLI_COLUMNS ? "list" : "words");
 			put_values(command, o->value);
 			puts("\"; return ;;");
@@ -278,6 +282,9 @@ static void zsh_value(const struct cli_command *command, const struct cli_option
 	switch (o->value) {
 	case CLI_FOLDER:
 		fputs("_files -/", stdout);
+		break;
+	case CLI_FILE:
+		fputs("_files", stdout);
 		break;
 	case CLI_COLUMNS:
 		fputs("_sequence compadd - ", stdout);
@@ -365,7 +372,7 @@ static void fish_options(const struct cli_command *command)
 			       command->name, o->name);
 			if (o->letter)
 				printf(" -s %c", o->letter);
-			if (o->value == CLI_FOLDER)
+			if (o->value == CLI_FOLDER || o->value == CLI_FILE)
 				fputs(" -r -F", stdout);
 			else if (o->value)
 				fputs(" -x", stdout);

@@ -97,6 +97,8 @@ static int read_region(struct vmat_cow_region *ret, struct vmat_target *target,
 
 		if (count < 0)
 			return count;
+		if (!(known & VMAT_PAGE_FILE) && vmat_target_process(target)->core)
+			return -EOPNOTSUPP;
 		for (int i = 0; i < count; i++) {
 			int err = add_run(ret, is_file, &capacity, &runs[i]);
 
@@ -192,6 +194,13 @@ int vmat_cow_read(struct vmat_cow **ret, struct vmat_target *target, const struc
 		return vmat_error_set(err, code, "the record holds no pages");
 	case -ENOMEM:
 		return vmat_error_set(err, code, "out of memory");
+	case -EOPNOTSUPP:
+		if (vmat_target_process(target)->core)
+			return vmat_error_set(
+				err, code,
+				"a core does not tell which pages are copies: only one "
+				"that `vmatlas dump` has written does");
+		/* fall through */
 	default:
 		return vmat_error_set(err, code, "pagemap cannot be read: %s",
 				      strerrordesc_np(-code));

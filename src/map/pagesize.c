@@ -32,6 +32,9 @@ static int read_in_use(struct vmat_pagesize *ret, struct vmat_target *target,
 	if (!pages->count || run->is_invisible) {
 		ret->in_use = VMAT_UNKNOWN(VMAT_INVISIBLE);
 		set_why(ret, "device memory: the kernel shows none of its pages");
+	} else if (run->flags & VMAT_PAGE_LEFT_OUT) {
+		ret->in_use = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+		set_why(ret, "the core has left this page out");
 	} else if (!ret->is_present) {
 		ret->in_use = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		set_why(ret, "no page is there");
@@ -47,6 +50,9 @@ static int read_in_use(struct vmat_pagesize *ret, struct vmat_target *target,
 		ret->in_use = run->page_size;
 		set_why(ret,
 			"PAGEMAP_SCAN: not mapped huge; a large folio needs frame numbers to be seen");
+	} else if (vmat_target_process(target)->core) {
+		ret->in_use = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+		set_why(ret, "the core does not tell the sizes of its pages");
 	} else {
 		ret->in_use = VMAT_UNKNOWN(VMAT_KERNEL_LACKS);
 		set_why(ret, "neither PAGEMAP_SCAN nor frame numbers to tell huge pages by");

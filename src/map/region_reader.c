@@ -158,6 +158,9 @@ static enum vmat_backing file_backing(struct reader *reader, struct vmat_region 
 			if (strcmp(name, "/anon_hugepage") == 0)
 				return VMAT_BACKING_HUGETLB;
 		}
+		/* Nor does a core know what is mounted where. */
+		if (vmat_target_process(reader->target)->core && starts_with(name, "/dev/shm/"))
+			return VMAT_BACKING_SHMEM;
 		break;
 	}
 	if (strcmp(name, "/dev/zero") == 0 && !region->is_deleted)

@@ -376,6 +376,24 @@ static void describe(struct vmat_core *core)
 			 : "");
 }
 
+/* What vmatlas dump has kept of stat and limits. */
+static void fill_kept(struct vmat_process *process, struct vmat_core *core)
+{
+	struct vmat_buffer text = { 0 };
+	struct vmat_stat stat;
+
+	if (!vmat_core_kept_text(core, "stat", &text) &&
+	    !vmat_stat_parse(&stat, text.data, text.size)) {
+		process->state = stat.state;
+		process->stack_addr = stat.stack_addr;
+		memcpy(process->comm, stat.comm, sizeof(process->comm));
+	}
+	text.size = 0;
+	if (!vmat_core_kept_text(core, "limits", &text))
+		process->stack_limit = vmat_limit_parse(text.data, "Max stack size");
+	vmat_buffer_deinit(&text);
+}
+
 static void fill_process(struct vmat_target *target)
 {
 	struct vmat_process *process = &target->process;
@@ -403,6 +421,7 @@ static void fill_process(struct vmat_target *target)
 		process->stack_addr =
 			vmat_auxv_find(auxv->data, auxv->size, file->word_size, AT_RANDOM);
 	}
+	fill_kept(process, target->core);
 	if (!vmat_core_link(target, "exe", &exe))
 		process->exe = strdup(exe.data);
 	vmat_buffer_deinit(&exe);

@@ -58,6 +58,9 @@ int vmat_core_open_text(struct vmat_target *target, const char *name);
 int vmat_core_link(struct vmat_target *target, const char *name, struct vmat_buffer *buffer);
 int vmat_core_list_threads(struct vmat_target *target, pid_t **ret, size_t *ret_count);
 
+/* A text that vmatlas dump has kept. -ENOENT; -ENOMEM. */
+int vmat_core_kept_text(struct vmat_core *core, const char *name, struct vmat_buffer *text);
+
 /* The mapping that holds an address of the auxiliary vector's entry `type`, or NULL. */
 const struct vmat_core_mapping *vmat_core_auxv_mapping(const struct vmat_core *core, uint64_t type);
 

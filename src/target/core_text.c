@@ -307,8 +307,7 @@ static int make_text(struct vmat_target *target, const char *name, struct vmat_b
 	return strncmp(name, "task/", 5) == 0 ? make_task(core, name, text) : -ENOENT;
 }
 
-/* A text that vmatlas dump has kept. */
-static int kept_text(struct vmat_core *core, const char *name, struct vmat_buffer *text)
+int vmat_core_kept_text(struct vmat_core *core, const char *name, struct vmat_buffer *text)
 {
 	for (size_t i = 0; i < core->file.texts_count; i++) {
 		const struct vmat_core_text *kept = &core->file.texts[i];
@@ -332,7 +331,7 @@ static int kept_text(struct vmat_core *core, const char *name, struct vmat_buffe
 int vmat_core_open_text(struct vmat_target *target, const char *name)
 {
 	struct vmat_buffer text = { 0 };
-	int err = kept_text(target->core, name, &text), fd;
+	int err = vmat_core_kept_text(target->core, name, &text), fd;
 
 	if (err == -ENOENT)
 		err = make_text(target, name, &text);

@@ -194,7 +194,8 @@ static uint64_t hugetlb_page_size(const char *options)
 static struct vmat_device look_up(struct vmat_target *target, uint32_t major, uint32_t minor)
 {
 	struct vmat_device device = { major, minor, VMAT_DEVICE_OTHER, 0 };
-	const char *mountinfo = mountinfo_of(target), *options;
+	/* Numbers in a core are of the machine that it comes from: here they mean nothing. */
+	const char *mountinfo = target->core ? NULL : mountinfo_of(target), *options;
 	char type[32];
 	dev_t number;
 
