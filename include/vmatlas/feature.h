@@ -34,6 +34,7 @@ enum vmat_feature {
 	VMAT_FEATURE_UFFD_WP,          /* userfaultfd write-protection, Linux 5.7 */
 	VMAT_FEATURE_UFFD_WP_EMPTY,    /* the same for pages that are not there yet, Linux 6.4 */
 	VMAT_FEATURE_UFFD_WP_ASYNC,    /* the same without a handler, and PAGEMAP_SCAN, Linux 6.7 */
+	VMAT_FEATURE_PROCESS_MADVISE,  /* process_madvise MADV_DONTNEED on own memory, Linux 6.13 */
 	VMAT_FEATURE_COUNT,
 };
 

@@ -125,6 +125,12 @@ static const struct row rows[VMAT_FEATURE_COUNT] = {
 					   "6.7", "" },
 					 "an own page was protected, and a write took the mark away",
 					 "an own page could not be protected with it, or a write left the mark" },
+	[VMAT_FEATURE_PROCESS_MADVISE] = { { "process_madvise",
+					     "many ranges of own memory given back or guarded in one call",
+					     "they are given back and guarded one by one", "6.13",
+					     "" },
+					   "an own page given back with it reads as zero",
+					   "an own page could not be given back with it" },
 };
 
 /* 0: not probed yet; else the state plus one. */

@@ -13,6 +13,7 @@
 #include "sys/procmap.h"
 #include "sys/sys_file.h"
 #include "sys/sys_jail.h"
+#include "sys/sys_memory.h"
 #include "sys/sys_process.h"
 #include "sys/sys_uffd.h"
 
@@ -279,6 +280,19 @@ static int probe_uffd_wp_async(struct arena *arena)
 	return probe_uffd(arena, 2, VMAT_UAPI_UFFD_WP_ASYNC | VMAT_UAPI_UFFD_WP_UNPOPULATED);
 }
 
+static int probe_process_madvise(struct arena *arena)
+{
+	vmat_autoclose int pidfd = vmat_sys_pidfd_open(getpid());
+	char *byte = arena->start + arena->page;
+	struct iovec range = { byte, arena->page };
+
+	if (pidfd < 0)
+		return refused(pidfd);
+	if (vmat_sys_process_madvise(pidfd, &range, 1, MADV_DONTNEED) != (ssize_t)arena->page)
+		return 0;
+	return *(volatile char *)byte == 0;
+}
+
 int vmat_feature_probe(enum vmat_feature feature)
 {
 	static int (*const probes[VMAT_FEATURE_COUNT])(struct arena *) = {
@@ -300,6 +314,7 @@ int vmat_feature_probe(enum vmat_feature feature)
 		[VMAT_FEATURE_UFFD_WP] = probe_uffd_wp,
 		[VMAT_FEATURE_UFFD_WP_EMPTY] = probe_uffd_wp_empty,
 		[VMAT_FEATURE_UFFD_WP_ASYNC] = probe_uffd_wp_async,
+		[VMAT_FEATURE_PROCESS_MADVISE] = probe_process_madvise,
 	};
 	struct arena arena;
 	int works = 0, saved = errno;

@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys/uapi_new.h"
 
 /* The -errno of a failed call; errno gets its former value back. */
 static int failed(int saved)
@@ -73,4 +78,21 @@ int vmat_sys_is_mapped(const void *addr, size_t size)
 
 	/* MS_ASYNC looks for holes and does nothing else (mm/msync.c, since 2.6.19). */
 	return msync((void *)(uintptr_t)addr, size, MS_ASYNC) ? failed(saved) : 0;
+}
+
+ssize_t vmat_sys_process_madvise(int pidfd, const struct iovec *ranges, size_t count, int advice)
+{
+	int saved = errno;
+	ssize_t done = syscall(SYS_process_madvise, pidfd, ranges, count, advice, 0);
+
+	return done < 0 ? failed(saved) : done;
+}
+
+int vmat_sys_name_memory(void *addr, size_t size, const char *name)
+{
+	int saved = errno;
+
+	return prctl(VMAT_UAPI_PR_SET_VMA, VMAT_UAPI_PR_SET_VMA_NAME, addr, size, name)
+		       ? failed(saved)
+		       : 0;
 }

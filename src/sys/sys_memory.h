@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /* mmap(2). addr may be NULL. 0 or -errno. */
 int vmat_sys_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset, void **ret);
@@ -24,5 +25,11 @@ size_t vmat_sys_address_limit(void);
 
 /* 0 when each page of the range is mapped, else -ENOMEM. `addr` is page-aligned. Touches nothing. */
 int vmat_sys_is_mapped(const void *addr, size_t size);
+
+/* process_madvise(2) on own memory, by a pidfd of this process. Bytes advised, which may be fewer, or -errno. */
+ssize_t vmat_sys_process_madvise(int pidfd, const struct iovec *ranges, size_t count, int advice);
+
+/* prctl(PR_SET_VMA_ANON_NAME): the name of anonymous memory in maps. 0 or -errno. */
+int vmat_sys_name_memory(void *addr, size_t size, const char *name);
 
 #endif

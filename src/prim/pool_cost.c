@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool_cost.c: what the pool's choices cost on this machine, and which choice follows.
+ *
+ * A rule of thumb does not travel: "clear all above 70 % touched, ask mincore below 50 %" (2014) is wrong by
+ * an order of magnitude where a page fault takes 1.7 us and clearing 64 KiB as long. So the five costs are
+ * measured once, on 32 pages, the least of some rounds since a busy machine only adds. It takes some 300 us.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "prim/pool_parts.h"
+#include "sys/sys_memory.h"
+
+enum { PAGES = 32, ROUNDS = 4 };
+
+enum { UNKNOWN, MEASURING, KNOWN };
+
+/* Where nothing could be measured: a virtual machine with dear traps. */
+static const struct vmat_pool_costs assumed = {
+	.size = sizeof(struct vmat_pool_costs),
+	.scan_call_ns = 700,
+	.scan_page_ns = 15,
+	.clear_page_ns = 100,
+	.fault_page_ns = 1700,
+	.give_back_call_ns = 600,
+	.give_back_page_ns = 150,
+};
+
+static struct vmat_pool_costs measured;
+static _Atomic int state;
+
+static double now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static void keep_least(double *least, double value)
+{
+	if (value < *least)
+		*least = value > 0 ? value : 0;
+}
+
+/* One look at `pages` pages, by the means that the pool has. */
+static double look_ns(struct vmat_pool *probe, struct vmat_pool_scratch *scratch, size_t pages)
+{
+	uintptr_t start = (uintptr_t)probe->base, next;
+	double begin = now_ns();
+
+	if (vmat_pool_find(probe, scratch, start, start + pages * probe->page_size, &next) < 0)
+		return 1e18;
+	return now_ns() - begin;
+}
+
+static void measure_round(struct vmat_pool *probe, struct vmat_pool_scratch *scratch,
+			  struct vmat_pool_costs *least)
+{
+	size_t page = probe->page_size, size = PAGES * page;
+	double begin = now_ns(), one;
+
+	for (size_t at = 0; at < size; at += page)
+		*(volatile char *)(probe->base + at) = 1;
+	keep_least(&least->fault_page_ns, (now_ns() - begin) / PAGES);
+
+	one = look_ns(probe, scratch, 1);
+	keep_least(&least->scan_call_ns, one);
+	keep_least(&least->scan_page_ns, (look_ns(probe, scratch, PAGES) - one) / (PAGES - 1));
+
+	begin = now_ns();
+	memset(probe->base, 0, size);
+	__asm__ volatile("" ::"r"(probe->base) : "memory");
+	keep_least(&least->clear_page_ns, (now_ns() - begin) / PAGES);
+
+	begin = now_ns();
+	vmat_sys_madvise(probe->base, size, MADV_DONTNEED);
+	one = now_ns() - begin;
+	begin = now_ns();
+	vmat_sys_madvise(probe->base, page, MADV_DONTNEED);
+	keep_least(&least->give_back_call_ns, now_ns() - begin);
+	keep_least(&least->give_back_page_ns, (one - least->give_back_call_ns) / PAGES);
+}
+
+/* A pool of one region as far as finding pages needs one. */
+static int measure(struct vmat_pool_costs *ret)
+{
+	struct vmat_pool_costs least = { sizeof(least), 1e18, 1e18, 1e18, 1e18, 1e18, 1e18 };
+	struct vmat_pool *probe;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	void *memory, *pages;
+	int err = vmat_sys_mmap(NULL, sizeof(*probe), prot, flags, -1, 0, &memory);
+
+	if (err)
+		return err;
+	err = vmat_sys_mmap(NULL, PAGES * page, prot, flags, -1, 0, &pages);
+	if (!err) {
+		probe = memory;
+		probe->base = pages;
+		probe->page_size = page;
+		vmat_sys_madvise(pages, PAGES * page, MADV_NOHUGEPAGE);
+		vmat_pool_finder_open(probe);
+		for (int round = 0; round < ROUNDS; round++)
+			measure_round(probe, &probe->shared.scratch, &least);
+		if (vmat_pool_finder(probe) == VMAT_POOL_FINDER_NONE)
+			least.scan_call_ns = least.scan_page_ns = 0;
+		vmat_pool_finder_close(probe);
+		vmat_sys_munmap(pages, PAGES * page);
+		*ret = least;
+	}
+	vmat_sys_munmap(memory, sizeof(*probe));
+	return err;
+}
+
+const struct vmat_pool_costs *vmat_pool_costs_known(void)
+{
+	int expected = UNKNOWN;
+
+	/* Acquire: pairs with the release of the one that measured. */
+	if (atomic_load_explicit(&state, memory_order_acquire) == KNOWN)
+		return &measured;
+	if (!atomic_compare_exchange_strong(&state, &expected, MEASURING))
+		return expected == KNOWN ? &measured : &assumed;
+	if (measure(&measured)) {
+		atomic_store_explicit(&state, UNKNOWN, memory_order_release);
+		return &assumed;
+	}
+	atomic_store_explicit(&state, KNOWN, memory_order_release);
+	return &measured;
+}
+
+uint32_t vmat_pool_full_pages(const struct vmat_pool_costs *costs, uint32_t pages, uint32_t batch)
+{
+	double look = costs->scan_call_ns / batch + pages * costs->scan_page_ns, less;
+
+	if (costs->scan_call_ns <= 0 || costs->clear_page_ns <= 0)
+		return pages;
+	less = look / costs->clear_page_ns;
+	/* Never below three quarters: what is cleared without need stays resident. */
+	if (less > pages / 4)
+		less = pages / 4;
+	return pages - (uint32_t)less;
+}
+
+uint32_t vmat_pool_gap_regions(const struct vmat_pool_costs *costs, uint32_t pages)
+{
+	double gap =
+		costs->scan_page_ns > 0 ? costs->scan_call_ns / (costs->scan_page_ns * pages) : 0;
+
+	return gap < 64 ? (uint32_t)gap : 64;
+}
+
+bool vmat_pool_clears_blindly(const struct vmat_pool_costs *costs, uint32_t pages)
+{
+	/* What is given back is touched again at one page at least. */
+	return pages * costs->clear_page_ns <=
+	       costs->give_back_call_ns + costs->give_back_page_ns + costs->fault_page_ns;
+}
