@@ -380,7 +380,10 @@ static uint32_t share_of(const struct vmat_pool *pool, uint32_t count)
 	return count / 4 + 1;
 }
 
-/* The cache is empty; takes from the depot what is best: with pages, dirty, cold, never used. */
+/*
+ * No clean region is here, and few dirty ones; takes from the depot what is best: with pages, dirty, cold, never
+ * used. With dirty ones it would also do without, but a batch of few is dear.
+ */
 static int refill(struct vmat_pool *pool, struct vmat_pool_cache *cache)
 {
 	uint64_t pages = 0;
@@ -390,10 +393,14 @@ static int refill(struct vmat_pool *pool, struct vmat_pool_cache *cache)
 	count = (int)vmat_pool_depot_take(pool, &pool->warm, cache->clean,
 					  share_of(pool, pool->warm.count), &pages);
 	cache->clean_count = (uint32_t)count;
-	if (!count) {
-		count = (int)vmat_pool_depot_take(pool, &pool->dirty, cache->dirty,
-						  share_of(pool, pool->dirty.count), &pages);
-		cache->dirty_count = (uint32_t)count;
+	if (!count && pool->dirty.count) {
+		uint32_t wanted = share_of(pool, pool->dirty.count),
+			 room = pool->batch - cache->dirty_count;
+
+		count = (int)vmat_pool_depot_take(pool, &pool->dirty,
+						  cache->dirty + cache->dirty_count,
+						  wanted < room ? wanted : room, &pages);
+		cache->dirty_count += (uint32_t)count;
 	}
 	if (!count && pool->cold.count) {
 		/* What was offered to the kernel is dirty: one only, for whoever asked. */
@@ -411,7 +418,7 @@ static int refill(struct vmat_pool *pool, struct vmat_pool_cache *cache)
 	vmat_pool_unlock(&pool->lock);
 	cache->leased_pages += pages;
 	cache->kept_pages += pages;
-	return count < 0 ? count : 0;
+	return count < 0 && !cache->dirty_count ? count : 0;
 }
 
 static void lease_less(struct vmat_pool *pool, struct vmat_pool_cache *cache)
@@ -430,7 +437,7 @@ int vmat_pool_cache_take(struct vmat_pool *pool, struct vmat_pool_cache *cache, 
 	struct vmat_pool_record *record;
 	int32_t index;
 
-	if (!cache->clean_count && !cache->dirty_count) {
+	if (!cache->clean_count && cache->dirty_count <= pool->batch / 2) {
 		int err = refill(pool, cache);
 
 		if (err)

@@ -14,7 +14,7 @@
 #include "prim/pool_parts.h"
 #include "sys/sys_memory.h"
 
-enum { PAGES = 32, ROUNDS = 4 };
+enum { PAGES = 32, ROUNDS = 6 };
 
 enum { UNKNOWN, MEASURING, KNOWN };
 
@@ -40,55 +40,85 @@ static double now_ns(void)
 	return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static void keep_least(double *least, double value)
+/* What was timed: the least of all rounds each, so that their differences mean something. */
+struct times {
+	double fault, look_one, look_all, clear, give_one, give_all;
+};
+
+static void keep_least(double *least, double since_ns)
 {
+	double value = now_ns() - since_ns;
+
 	if (value < *least)
-		*least = value > 0 ? value : 0;
+		*least = value;
 }
 
-/* One look at `pages` pages, by the means that the pool has. */
-static double look_ns(struct vmat_pool *probe, struct vmat_pool_scratch *scratch, size_t pages)
+static void look(struct vmat_pool *probe, struct vmat_pool_scratch *scratch, size_t pages,
+		 double *least)
 {
 	uintptr_t start = (uintptr_t)probe->base, next;
 	double begin = now_ns();
 
-	if (vmat_pool_find(probe, scratch, start, start + pages * probe->page_size, &next) < 0)
-		return 1e18;
-	return now_ns() - begin;
+	if (vmat_pool_find(probe, scratch, start, start + pages * probe->page_size, &next) >= 0)
+		keep_least(least, begin);
+}
+
+static void give_back(struct vmat_pool *probe, size_t pages, double *least)
+{
+	double begin = now_ns();
+
+	vmat_sys_madvise(probe->base, pages * probe->page_size, MADV_DONTNEED);
+	keep_least(least, begin);
 }
 
 static void measure_round(struct vmat_pool *probe, struct vmat_pool_scratch *scratch,
-			  struct vmat_pool_costs *least)
+			  struct times *least)
 {
 	size_t page = probe->page_size, size = PAGES * page;
-	double begin = now_ns(), one;
+	double begin = now_ns();
 
 	for (size_t at = 0; at < size; at += page)
 		*(volatile char *)(probe->base + at) = 1;
-	keep_least(&least->fault_page_ns, (now_ns() - begin) / PAGES);
+	keep_least(&least->fault, begin);
 
-	one = look_ns(probe, scratch, 1);
-	keep_least(&least->scan_call_ns, one);
-	keep_least(&least->scan_page_ns, (look_ns(probe, scratch, PAGES) - one) / (PAGES - 1));
+	look(probe, scratch, 1, &least->look_one);
+	look(probe, scratch, PAGES, &least->look_all);
 
+	memset(probe->base, 0, size);
 	begin = now_ns();
 	memset(probe->base, 0, size);
 	__asm__ volatile("" ::"r"(probe->base) : "memory");
-	keep_least(&least->clear_page_ns, (now_ns() - begin) / PAGES);
+	keep_least(&least->clear, begin);
 
-	begin = now_ns();
-	vmat_sys_madvise(probe->base, size, MADV_DONTNEED);
-	one = now_ns() - begin;
-	begin = now_ns();
-	vmat_sys_madvise(probe->base, page, MADV_DONTNEED);
-	keep_least(&least->give_back_call_ns, now_ns() - begin);
-	keep_least(&least->give_back_page_ns, (one - least->give_back_call_ns) / PAGES);
+	give_back(probe, PAGES, &least->give_all);
+	give_back(probe, 1, &least->give_one);
+}
+
+/* The share of a page; differences of noise are not below a nanosecond. */
+static double per_page(double all, double one)
+{
+	double share = (all - one) / PAGES;
+
+	return share > 1 ? share : 1;
+}
+
+static void conclude(const struct times *least, struct vmat_pool_costs *ret)
+{
+	*ret = (struct vmat_pool_costs){
+		.size = sizeof(*ret),
+		.scan_call_ns = least->look_one,
+		.scan_page_ns = per_page(least->look_all, least->look_one),
+		.clear_page_ns = per_page(least->clear, 0),
+		.fault_page_ns = per_page(least->fault, 0),
+		.give_back_call_ns = least->give_one,
+		.give_back_page_ns = per_page(least->give_all, least->give_one),
+	};
 }
 
 /* A pool of one region as far as finding pages needs one. */
 static int measure(struct vmat_pool_costs *ret)
 {
-	struct vmat_pool_costs least = { sizeof(least), 1e18, 1e18, 1e18, 1e18, 1e18, 1e18 };
+	struct times least = { 1e18, 1e18, 1e18, 1e18, 1e18, 1e18 };
 	struct vmat_pool *probe;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -106,11 +136,11 @@ static int measure(struct vmat_pool_costs *ret)
 		vmat_pool_finder_open(probe);
 		for (int round = 0; round < ROUNDS; round++)
 			measure_round(probe, &probe->shared.scratch, &least);
+		conclude(&least, ret);
 		if (vmat_pool_finder(probe) == VMAT_POOL_FINDER_NONE)
-			least.scan_call_ns = least.scan_page_ns = 0;
+			ret->scan_call_ns = ret->scan_page_ns = 0;
 		vmat_pool_finder_close(probe);
 		vmat_sys_munmap(pages, PAGES * page);
-		*ret = least;
 	}
 	vmat_sys_munmap(memory, sizeof(*probe));
 	return err;
