@@ -15,6 +15,7 @@
 
 #include <vmatlas/feature.h>
 
+#include "base/cleanup.h"
 #include "prim/pool_parts.h"
 #include "sys/pagemap.h"
 #include "sys/sys_file.h"
@@ -50,6 +51,7 @@ static void forget(struct vmat_pool_file *file)
 
 void vmat_pool_finder_open(struct vmat_pool *pool)
 {
+	vmat_keep_errno;
 	bool has_madvise = vmat_feature_has(VMAT_FEATURE_PROCESS_MADVISE);
 	bool has_pagemap = vmat_feature_has(VMAT_FEATURE_PAGEMAP_SCAN) ||
 			   vmat_feature_has(VMAT_FEATURE_PAGEMAP);
@@ -61,6 +63,8 @@ void vmat_pool_finder_open(struct vmat_pool *pool)
 
 void vmat_pool_finder_close(struct vmat_pool *pool)
 {
+	vmat_keep_errno;
+
 	forget(&pool->pagemap);
 	forget(&pool->pidfd);
 }
@@ -124,6 +128,8 @@ static int find_by_entries(struct vmat_pool *pool, struct vmat_pool_scratch *scr
 int vmat_pool_find(struct vmat_pool *pool, struct vmat_pool_scratch *scratch, uintptr_t start,
 		   uintptr_t end, uintptr_t *ret_next)
 {
+	vmat_keep_errno;
+
 	switch (vmat_pool_finder(pool)) {
 	case VMAT_POOL_FINDER_SCAN:
 		return is_ours(&pool->pagemap) ? find_by_scan(pool, scratch, start, end, ret_next)

@@ -115,6 +115,7 @@ static int commit_each(struct vmat_pool *pool, uint32_t from, uint32_t count)
 
 int vmat_pool_commit(struct vmat_pool *pool, uint32_t from, uint32_t count)
 {
+	vmat_keep_errno;
 	bool is_cheap = !pool->guard_size || vmat_feature_has(VMAT_FEATURE_MADV_GUARD);
 	int err = is_cheap ? commit_all(pool, from, count) : -EINVAL;
 

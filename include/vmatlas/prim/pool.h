@@ -39,7 +39,7 @@ enum vmat_pool_flag {
 struct vmat_pool_options {
 	size_t size;
 	size_t region_size; /* bytes, a multiple of the page size; no default */
-	size_t regions_max; /* how many may be acquired at once, below 2^32; no default */
+	size_t regions_max; /* how many may be acquired at once, below 2^31; no default */
 	size_t guard_size; /* bytes below each region that fault, a multiple of the page size; 0: none */
 	uint64_t budget_bytes; /* what idle regions may keep resident; less than a page: nothing;
 				* 0: 64 MiB; VMAT_POOL_NO_LIMIT */
@@ -56,7 +56,7 @@ struct vmat_pool_options {
  * Lifetime: until vmat_pool_free.
  * Errors: -EINVAL a size that is zero or no multiple of the page size, an unknown flag; -E2BIG a newer
  *   struct with fields that this library does not know; -EOVERFLOW sizes whose product does not fit, or
- *   2^32 regions; -ENOMEM no memory, RLIMIT_AS, or the kernel's limit of committed memory; -EAGAIN
+ *   2^31 regions; -ENOMEM no memory, RLIMIT_AS, or the kernel's limit of committed memory; -EAGAIN
  *   RLIMIT_MEMLOCK with mlockall; -EOPNOTSUPP before Linux 4.14 (MADV_WIPEONFORK).
  * Cost: some system calls; the first one measures for less than a millisecond.
  * MT-Safe, AS-Unsafe.
