@@ -26,6 +26,21 @@ def growing_buffer(t):
         t.is_(memory, -(-len(text) // 4096) * 4096, "growing_buffer: hands over whole pages, and no more")
 
 
+def copied(t):
+    """Pages 0 and 2 are written, 3 is read, 1 is left alone. As an ordinary user, too."""
+    for said, more in (("", {}), (" as a user", {"user": 65534, "group": 65534, "extra_groups": []})):
+        if more and (os.geteuid() or not os.access(tap.BUILD, os.X_OK)):
+            continue
+        try:
+            status, out, err = example("copied", **more)
+        except PermissionError:
+            continue    # the build folder is closed to other users
+        t.is_((status, err), (0, ""), f"copied{said}: ends well")
+        t.is_(out.splitlines(), ["copied: 0 2", "shared:", "copied, in the child: 0 2", "shared, in the child: 0 2",
+                                 "shared, when the child has written: 2", "shared, when the child has ended:"],
+              f"copied{said}: the pages that were written, and who shares them")
+
+
 def dirty(t):
     """By whatever way, the pages that the program wrote; where a system call cannot write, the program says so."""
     pages = " ".join(str(n) for n in range(20, 60, 2))
@@ -45,6 +60,6 @@ def dirty(t):
 
 
 t = tap.Tap()
-for section in (dirty, growing_buffer):
+for section in (copied, dirty, growing_buffer):
     t.section(section)
 t.done()
