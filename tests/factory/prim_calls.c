@@ -7,12 +7,14 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <vmatlas/prim/buffer.h>
+#include <vmatlas/prim/goodsize.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -99,13 +101,42 @@ static void buffer_moves(void)
 	buffer(64 * KIB, 0);
 }
 
+static const char lives_here[32] __attribute__((aligned(16)));
+
+/* A failed look may be -ENOTSUP, never a wrong size. */
+static void goodsize(void)
+{
+	static const size_t sizes[] = { 1, 284, 644, 70000, 200000, 5 << 20, 300 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		ssize_t good = vmat_good_size(sizes[i]), usable;
+		char *block = malloc(sizes[i]);
+
+		if (!block)
+			continue;
+		usable = vmat_usable_size(block);
+		if (good != (ssize_t)malloc_usable_size(block) && good != -ENOTSUP)
+			errx(1, "a block of %zu bytes: %zd is said, %zu are given", sizes[i], good,
+			     malloc_usable_size(block));
+		if (usable != (ssize_t)malloc_usable_size(block) && usable != -ENOTSUP)
+			errx(1, "the block of %zu bytes is said to be of %zd", sizes[i], usable);
+		if (vmat_usable_size(block + 1) >= 0)
+			errx(1, "a wrong pointer is said to be a block");
+		free(block);
+	}
+	if (vmat_usable_size(lives_here) >= 0)
+		errx(1, "a constant is said to be a block");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
+	bool grows; /* malloc keeps what it got */
 } lives[] = {
 	{ "buffer", buffer_reserved },
 	{ "buffer-huge", buffer_huge },
 	{ "buffer-moves", buffer_moves },
+	{ "goodsize", goodsize, true },
 };
 
 int main(int argc, char **argv)
@@ -124,7 +155,7 @@ int main(int argc, char **argv)
 		before = address_pages();
 		lives[i].run();
 		after = address_pages();
-		if (before && after > before && !may_lose)
+		if (before && after > before && !may_lose && !lives[i].grows)
 			errx(1, "%lu pages of addresses are lost", after - before);
 		return 0;
 	}

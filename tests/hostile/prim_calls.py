@@ -35,6 +35,8 @@ def check(t, life):
     for name, (number, code, may_lose) in CALLS.items():
         if is_asan() and name.startswith("m"):
             continue    # what the sanitizer does for itself it cannot bear to fail
+        if life == "goodsize" and name.startswith("m"):
+            continue    # malloc's own calls: what it gives when the kernel refuses is not foretold
         # A number that is never reached: how many calls there are.
         status, said, total = run(number, code, 1 << 30, life, may_lose)
         if not t.ok(status == 0, f"{life}: works when nothing fails ({total} calls of {name})", said):
@@ -46,7 +48,7 @@ def check(t, life):
                 wrong.append(f"{name} no. {n}: exit status {status}: {said.strip()}")
         counts += [name] * bool(total)
         t.is_("\n".join(wrong), "", f"{life}: each of {total} calls of {name} fails")
-    t.ok("mmap" in counts or is_asan(), f"{life}: makes calls that can fail", counts)
+    t.ok(counts or is_asan(), f"{life}: makes calls that can fail", counts)
 
 
 t = tap.Tap()

@@ -59,7 +59,17 @@ def dirty(t):
         t.is_(lines[2:], read + ["after nothing:"], f"dirty: {way}: the page that read(2) wrote, and none twice")
 
 
+def size_grid(t):
+    for name, env in (("glibc", {}), ("jemalloc", {"LD_PRELOAD": "libjemalloc.so.2"})):
+        status, out, err = example("size_grid", env={**os.environ, **env})
+        t.is_((status, err), (0, ""), f"size_grid: ends well with {name}")
+        t.ok(out.startswith(f"allocator: {name}\n"), f"size_grid: knows {name}", out)
+        rows = re.findall(r"^ *(\d+) -> (\d+), given (\d+)$", out, re.M)
+        t.ok(len(rows) >= 5 and all(good == given for _, good, given in rows), f"size_grid: {name} gives what was said before", out)
+        t.ok("a pointer into the stack: Bad address" in out, f"size_grid: {name}, a pointer that malloc never gave", out)
+
+
 t = tap.Tap()
-for section in (copied, dirty, growing_buffer):
+for section in (copied, dirty, growing_buffer, size_grid):
     t.section(section)
 t.done()
