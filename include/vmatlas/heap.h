@@ -110,7 +110,26 @@ struct vmat_heap_options {
 	size_t size;
 	bool is_running_allowed; /* do not stop the process: the result is approximate */
 	uint64_t max_stop_ns;    /* 0: 2 s. Above it the process is let go and nothing is told */
+	const char *allocator; /* walk that of this name, whoever owns malloc; NULL: the owner's */
 };
+
+/* Whose malloc a process uses. */
+struct vmat_allocator {
+	const char *name; /* "glibc malloc", "jemalloc", ...; "" when it is not known by name */
+	char why[252];    /* the evidence */
+	bool is_behind; /* malloc is an unknown library's, which may or may not hand on to this one */
+	const char *help; /* what tells of its heap where we do not; "" when nothing is known */
+};
+
+/*
+ * Says whose malloc the target uses, whose map is `map`. A static program's is often not known by name:
+ * vmat_heap_read then finds it by its structures.
+ * Errors: -ENOMEM. What cannot be read is no error: the evidence is then weaker, and says so.
+ * Needs: ptrace access, for the loader's list. Cost: some reads per library up to the one that has malloc, and the
+ * read-only data of the program (64 MiB at most); nothing is stopped.
+ */
+int vmat_allocator_read(struct vmat_allocator *ret, struct vmat_target *target,
+			const struct vmat_map *map, struct vmat_error *err);
 
 /*
  * Walks the heap of the target, whose map (with VMAT_WANT_PAGES) is `map`.

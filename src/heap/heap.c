@@ -75,7 +75,9 @@ static void cleanup_heap(struct vmat_heap **heap)
 
 static void refuse(struct vmat_heap *heap, const char *why)
 {
-	snprintf(heap->why_not, sizeof(heap->why_not), "%s", why);
+	const char *help = heap->priv->allocator.help ? heap->priv->allocator.help : "";
+
+	snprintf(heap->why_not, sizeof(heap->why_not), "%s%s%s", why, help[0] ? ": " : "", help);
 }
 
 static const struct vmat_heap_ops *const walked[] = {
@@ -266,6 +268,49 @@ struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct 
 	return heap;
 }
 
+/* "glibc" and "glibc malloc" both call for that. */
+static bool is_called(const struct vmat_heap_ops *ops, const char *name)
+{
+	size_t length = strlen(name);
+
+	return strncmp(ops->name, name, length) == 0 &&
+	       (ops->name[length] == '\0' || ops->name[length] == ' ');
+}
+
+/* Whose heap is walked: that of malloc's owner, or the one that was asked for. */
+static int choose(struct vmat_heap *heap, const struct vmat_map *map,
+		  const struct vmat_heap_options *options, struct vmat_error *err)
+{
+	struct vmat_allocator *allocator = &heap->priv->allocator;
+	const char *asked = NULL;
+	int code = vmat_allocator_read(allocator, heap->priv->memory.target, map, err);
+
+	if (code)
+		return code;
+	heap->allocator = allocator->name;
+	heap->allocator_why = allocator->why;
+	if (allocator->is_behind) {
+		heap->is_partial = true;
+		snprintf(heap->partial_why, sizeof(heap->partial_why), "%s", allocator->why);
+	}
+	if (!options->allocator)
+		return 0;
+	for (size_t i = 0; i < WALKED; i++) {
+		if (is_called(walked[i], options->allocator))
+			asked = walked[i]->name;
+	}
+	if (!asked)
+		return vmat_error_set(err, -EINVAL,
+				      "no allocator '%.64s' is walked.\n  Those are glibc, musl "
+				      "and mimalloc",
+				      options->allocator);
+	allocator->help = "";
+	heap->allocator = asked;
+	if (strcmp(asked, allocator->name) != 0)
+		heap->allocator_why = "asked for";
+	return 0;
+}
+
 int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			    const struct vmat_map *map, const struct vmat_heap_options *options,
 			    vmat_heap_standing_fn *while_standing, void *context,
@@ -276,7 +321,9 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 
 	if (!heap)
 		return vmat_error_set(err, -ENOMEM, "out of memory");
-	vmat_heap_find_allocator(heap, map);
+	code = choose(heap, map, options, err);
+	if (code)
+		return code;
 	if (is_walkable(heap)) {
 		code = walk_standing(heap, options, while_standing, context, err);
 		if (code)

@@ -96,7 +96,8 @@ struct vmat_heap_priv {
 	struct vmat_heap_memory memory;
 	struct vmat_map *map;            /* as it was while the target stood */
 	const struct vmat_heap_ops *ops; /* NULL: none that is walked */
-	void *own;                       /* what the allocator's file keeps; freed with free() */
+	struct vmat_allocator allocator;
+	void *own; /* what the allocator's file keeps; freed with free() */
 	const struct vmat_malloc_layout *layout;
 	struct vmat_malloc_copy copies[VMAT_MALLOC_COPIES_MAX];
 	size_t copies_count;
@@ -212,9 +213,6 @@ int vmat_ptmalloc_walk(struct vmat_heap *heap);
 
 /* ptmalloc_lists.c: what fastbins, bins and tcaches say about the chunks. */
 void vmat_ptmalloc_lists(struct vmat_heap *heap);
-
-/* allocator.c: whose malloc it is, by the files that are mapped. */
-void vmat_heap_find_allocator(struct vmat_heap *heap, const struct vmat_map *map);
 
 /* heap_sums.c: sums, histogram, pinned ranges, what a trim would give back. */
 void vmat_heap_sum(struct vmat_heap *heap);
