@@ -25,10 +25,12 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 		       const struct vmat_heap *heap)
 {
 	cli_head_target(subject, output);
-	cli_line("allocator: %s (%s)", heap->allocator[0] ? heap->allocator : "-",
+	cli_line("allocator: %s\n  %s", heap->allocator[0] ? heap->allocator : "-",
 		 heap->allocator_why);
 	if (!heap->is_walked) {
 		cli_line("not walked: %s", heap->why_not);
+		if (!output->args->allocator && heap->allocator[0])
+			cli_line("libc may have a heap beside it: --allocator glibc shows that");
 		return;
 	}
 	if (heap->is_approximate)
@@ -205,7 +207,8 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 static int heap_run(const struct cli_args *args)
 {
 	struct vmat_heap_options options = { .size = sizeof(options),
-					     .is_running_allowed = args->no_stop };
+					     .is_running_allowed = args->no_stop,
+					     .allocator = args->allocator };
 	struct cli_output output;
 	struct cli_subject subject;
 	int code = cli_output_init(&output, args,
@@ -229,6 +232,8 @@ static int heap_run(const struct cli_args *args)
 
 static const struct cli_option options[] = {
 	{ 'c', "chunks", NULL, CLI_NO_VALUE, AT(chunks), "every chunk of the heap, a row each" },
+	{ 0, "allocator", "NAME", CLI_ALLOCATOR, AT(allocator),
+	  "the heap of this one (glibc, musl, mimalloc), whichever owns malloc" },
 	{ 0, "no-stop", NULL, CLI_NO_VALUE, AT(no_stop),
 	  "do not stop the process: the sums are approximate" },
 	{ 0, "max-stop", "MS", CLI_NUMBER, AT(max_stop),
@@ -249,7 +254,8 @@ static const char *const text[] = {
 	"it is in use, free, kept in caches, and what malloc_trim would give back.",
 	"All threads of the process stand still while its heap is read, for about 0.3 s per GiB, and "
 	"how long is printed. With --no-stop it runs on, and the sums are approximate.",
-	"Other allocators (jemalloc, tcmalloc) are named and not walked.",
+	"Other allocators (jemalloc, tcmalloc) are named and not walked; --allocator shows a heap that "
+	"libc has beside theirs.",
 	NULL,
 };
 

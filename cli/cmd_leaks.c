@@ -149,7 +149,8 @@ static int prepare_and_read(struct cli_subject *subject, const struct cli_output
 static int leaks_run(const struct cli_args *args)
 {
 	struct leaks_run run = { .options = { .size = sizeof(run.options),
-					      .heap = { .size = sizeof(run.options.heap) } } };
+					      .heap = { .size = sizeof(run.options.heap),
+							.allocator = args->allocator } } };
 	struct cli_output output;
 	struct cli_subject subject;
 	int code = cli_output_init(&output, args, &vmat_list_leaks);
@@ -172,6 +173,8 @@ static int leaks_run(const struct cli_args *args)
 static const struct cli_option options[] = {
 	{ 'a', "all", NULL, CLI_NO_VALUE, AT(all),
 	  "all groups, not only the 20 largest, and each leaked block below them" },
+	{ 0, "allocator", "NAME", CLI_ALLOCATOR, AT(allocator),
+	  "the blocks of this one (glibc, musl, mimalloc), whichever owns malloc" },
 	{ 0, "exclude-root", "WHAT", CLI_TEXTS, AT(exclude_roots),
 	  "what is referred to from there only has leaked: a mapped file by its path or name (with its "
 	  "bss), a range START-END, or the region that holds an address; can be given several times" },
@@ -192,7 +195,7 @@ static const struct cli_example examples[] = {
 };
 
 static const char *const text[] = {
-	"Finds the blocks of glibc's malloc that no register, no stack, no writable memory and no "
+	"Finds the blocks of glibc's, musl's or mimalloc's malloc that no register, no stack, no writable memory and no "
 	"block in use refers to. Nothing is needed in the program: no restart, no preload.",
 	"All threads of the process stand still meanwhile, for about 0.6 s per GiB of heap, and how "
 	"long is printed. Blocks that only leaked ones refer to are counted with the one that leads "

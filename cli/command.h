@@ -33,7 +33,7 @@ struct cli_args {
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
 
 	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop;
-	const char *where, *max_stop, *fail_over;
+	const char *where, *max_stop, *fail_over, *allocator;
 	struct cli_values exclude_roots;
 	const char *file;
 	bool force;
@@ -46,7 +46,8 @@ enum cli_value {
 	CLI_COLUMN,
 	CLI_FOLDER,
 	CLI_FILE,
-	CLI_WHEN, /* auto always never */
+	CLI_WHEN,      /* auto always never */
+	CLI_ALLOCATOR, /* glibc musl mimalloc */
 	CLI_SIZE,
 	CLI_NUMBER,
 	CLI_TEXTS, /* may be given several times: a struct cli_values */

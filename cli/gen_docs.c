@@ -170,6 +170,8 @@ static void put_values(const struct cli_command *command, enum cli_value value)
 {
 	if (value == CLI_WHEN)
 		fputs("auto always never", stdout);
+	if (value == CLI_ALLOCATOR)
+		fputs("glibc musl mimalloc", stdout);
 	if ((value != CLI_COLUMNS && value != CLI_COLUMN) || !command->lists)
 		return;
 	for (size_t i = 0; i < command->lists[0]->columns_count; i++)
@@ -292,6 +294,7 @@ static void zsh_value(const struct cli_command *command, const struct cli_option
 		break;
 	case CLI_COLUMN:
 	case CLI_WHEN:
+	case CLI_ALLOCATOR:
 		putchar('(');
 		put_values(command, o->value);
 		putchar(')');
@@ -381,7 +384,8 @@ static void fish_options(const struct cli_command *command)
 				      stdout);
 				put_values(command, o->value);
 				fputs("\")'", stdout);
-			} else if (o->value == CLI_COLUMN || o->value == CLI_WHEN) {
+			} else if (o->value == CLI_COLUMN || o->value == CLI_WHEN ||
+				   o->value == CLI_ALLOCATOR) {
 				fputs(" -a '", stdout);
 				put_values(command, o->value);
 				putchar('\'');

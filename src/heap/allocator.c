@@ -167,13 +167,10 @@ static void judge(struct vmat_allocator *ret, const struct evidence *evidence,
 
 	if (evidence->carried && (!what || is_libc(what))) {
 		what = evidence->carried;
-		if (evidence->what)
-			WHY("%s holds its messages; malloc itself is that of %s, with a heap beside it",
-			    base_name(evidence->program), base_name(evidence->path));
-		else
-			WHY("%s holds its messages", base_name(evidence->program));
+		WHY("%s holds its messages; malloc is that of %s", base_name(evidence->program),
+		    evidence->place ? base_name(evidence->path) : "the same file");
 	} else if (what) {
-		WHY("%s, file %zu of %zu in search order, is the first with malloc; it exports %s",
+		WHY("%s, file %zu of %zu searched, owns malloc; it exports %s",
 		    base_name(evidence->path), evidence->place, evidence->files, evidence->symbol);
 	} else if (evidence->place) {
 		/* Mostly a wrapper that counts or traces, and hands on to libc. */
@@ -189,7 +186,7 @@ static void judge(struct vmat_allocator *ret, const struct evidence *evidence,
 		else
 			WHY("no file with a malloc is known by its name");
 	} else {
-		WHY("none of %zu files in search order exports malloc", evidence->files);
+		WHY("none of %zu files searched exports malloc", evidence->files);
 	}
 	ret->name = what ? what->name : "";
 	ret->help = what ? what->help : "";

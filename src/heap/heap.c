@@ -107,7 +107,7 @@ static bool is_walkable(struct vmat_heap *heap)
 			return true;
 	}
 	refuse(heap, is_known ? "its heap is walked in programs of 64 bit only"
-			      : "this allocator is known by name only: its heap is not walked");
+			      : "this allocator is known by name only");
 	return false;
 }
 
