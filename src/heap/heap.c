@@ -289,10 +289,6 @@ static int choose(struct vmat_heap *heap, const struct vmat_map *map,
 		return code;
 	heap->allocator = allocator->name;
 	heap->allocator_why = allocator->why;
-	if (allocator->is_behind) {
-		heap->is_partial = true;
-		snprintf(heap->partial_why, sizeof(heap->partial_why), "%s", allocator->why);
-	}
 	if (!options->allocator)
 		return 0;
 	for (size_t i = 0; i < WALKED; i++) {

@@ -177,6 +177,8 @@ static void judge(struct vmat_heap *heap)
 
 	heap->is_partial = false;
 	heap->partial_why[0] = '\0';
+	if (heap->priv->allocator.is_behind)
+		say_partial(heap, "%s", heap->priv->allocator.why);
 	for (size_t i = 0; i < heap->arenas_count; i++)
 		incomplete += !heap->arenas[i].is_complete;
 	if (incomplete)
@@ -213,8 +215,10 @@ void vmat_heap_sum(struct vmat_heap *heap)
 		}
 	}
 	/* A core without holes holds pages that were never touched, too. */
-	for (size_t i = 0; heap->priv->is_presence_unknown && i < heap->arenas_count; i++)
-		heap->arenas[i].trimmable = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+	for (size_t i = 0; heap->priv->is_presence_unknown && i < heap->arenas_count; i++) {
+		if (vmat_is_known(heap->arenas[i].trimmable))
+			heap->arenas[i].trimmable = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+	}
 	finish_buckets(heap);
 	judge(heap);
 }
