@@ -29,6 +29,7 @@ enum vmat_feature {
 	VMAT_FEATURE_SOFT_DIRTY,       /* soft-dirty bits that work */
 	VMAT_FEATURE_MADV_GUARD,       /* madvise MADV_GUARD_INSTALL, Linux 6.13 */
 	VMAT_FEATURE_MADV_POPULATE,    /* madvise MADV_POPULATE_WRITE, Linux 5.14 */
+	VMAT_FEATURE_PERF_FAULTS,      /* perf_event_open of page faults, with addresses */
 	VMAT_FEATURE_ANON_NAMES,       /* prctl PR_SET_VMA_ANON_NAME, Linux 5.17 */
 	VMAT_FEATURE_SECCOMP,          /* system call filters for a process of ours */
 	VMAT_FEATURE_UFFD_WP,          /* userfaultfd write-protection, Linux 5.7 */

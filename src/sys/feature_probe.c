@@ -14,6 +14,7 @@
 #include "sys/sys_file.h"
 #include "sys/sys_jail.h"
 #include "sys/sys_memory.h"
+#include "sys/sys_perf.h"
 #include "sys/sys_process.h"
 #include "sys/sys_uffd.h"
 
@@ -230,6 +231,19 @@ static int probe_madv_populate(struct arena *arena)
 	       mincore(last, arena->page, &is_present) == 0 && (is_present & 1);
 }
 
+static int probe_perf_faults(struct arena *arena)
+{
+	vmat_autoclose int fd = vmat_sys_perf_faults(0, 1, false);
+	uint64_t count = 0;
+
+	if (fd < 0)
+		return refused(fd);
+	if (vmat_sys_perf_enable(fd, true))
+		return 0;
+	*(volatile char *)arena->start = 1;
+	return vmat_sys_perf_count(fd, &count) == 0 && count > 0;
+}
+
 static int probe_anon_names(struct arena *arena)
 {
 	struct vmat_buffer text = { 0 };
@@ -309,6 +323,7 @@ int vmat_feature_probe(enum vmat_feature feature)
 		[VMAT_FEATURE_SOFT_DIRTY] = probe_soft_dirty,
 		[VMAT_FEATURE_MADV_GUARD] = probe_madv_guard,
 		[VMAT_FEATURE_MADV_POPULATE] = probe_madv_populate,
+		[VMAT_FEATURE_PERF_FAULTS] = probe_perf_faults,
 		[VMAT_FEATURE_ANON_NAMES] = probe_anon_names,
 		[VMAT_FEATURE_SECCOMP] = probe_seccomp,
 		[VMAT_FEATURE_UFFD_WP] = probe_uffd_wp,

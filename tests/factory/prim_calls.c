@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <vmatlas/prim/buffer.h>
+#include <vmatlas/prim/faults.h>
 #include <vmatlas/prim/goodsize.h>
 
 #define KIB ((size_t)1 << 10)
@@ -101,6 +103,32 @@ static void buffer_moves(void)
 	buffer(64 * KIB, 0);
 }
 
+static void faults(void)
+{
+	struct vmat_fault_log *log = NULL;
+	struct vmat_fault_log_info info = { .size = sizeof(info) };
+	struct vmat_fault fault;
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ssize_t got;
+
+	if (page == MAP_FAILED)
+		return;
+	/* Refused twice: with the kernel's faults, and without. */
+	if (vmat_fault_log_open(&log, 0, 100, 1) < 0 &&
+	    (log || vmat_fault_log_open(&log, 0, 100, 1) < 0))
+		errx(1, "a log cannot be opened again");
+	TRY(vmat_fault_log_start(log), true);
+	*(volatile char *)page = 1;
+	TRY(vmat_fault_log_stop(log), true);
+	TRY(vmat_fault_log_info(log, &info), info.kept_count == 0);
+	got = vmat_fault_log_read(log, &fault, 1);
+	if (got != 1 || fault.address != (uintptr_t)page || info.faults_count != info.kept_count ||
+	    info.lost_count)
+		errx(1, "the fault is not in the log");
+	vmat_fault_log_close(log);
+	munmap(page, 4096);
+}
+
 static const char lives_here[32] __attribute__((aligned(16)));
 
 /* A failed look may be -ENOTSUP, never a wrong size. */
@@ -133,9 +161,8 @@ static const struct {
 	void (*run)(void);
 	bool grows; /* malloc keeps what it got */
 } lives[] = {
-	{ "buffer", buffer_reserved },
-	{ "buffer-huge", buffer_huge },
-	{ "buffer-moves", buffer_moves },
+	{ "buffer", buffer_reserved },    { "buffer-huge", buffer_huge },
+	{ "buffer-moves", buffer_moves }, { "faults", faults },
 	{ "goodsize", goodsize, true },
 };
 
@@ -152,6 +179,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(lives) / sizeof(lives[0]); i++) {
 		if (strcmp(argv[1], lives[i].name) != 0)
 			continue;
+		free(malloc(1)); /* what malloc takes at first is not lost */
 		before = address_pages();
 		lives[i].run();
 		after = address_pages();

@@ -69,7 +69,19 @@ def size_grid(t):
         t.ok("a pointer into the stack: Bad address" in out, f"size_grid: {name}, a pointer that malloc never gave", out)
 
 
+def fault_counts(t):
+    for without in ("", "perf_faults"):
+        status, out, err = example("fault_counts", "800", env={**os.environ, "VMAT_WITHOUT": without})
+        t.is_((status, err), (0, ""), "fault_counts: ends well")
+        lines = [" ".join(line.split()) for line in out.splitlines()]
+        t.is_(lines[:3], ["fresh, but for a page: 799 minor, 0 major", "again: 0 minor, 0 major", "half of it punched out: 400 minor, 0 major"],
+              "fault_counts: a fault for each page that is not there")
+        may_log = not without and int(open("/proc/sys/kernel/perf_event_paranoid").read()) <= 2
+        t.ok(lines[3] == "200 addresses inside" or not may_log and lines[3].startswith("no addresses: "),
+             f"fault_counts: the addresses, or why there are none: {lines[3]}")
+
+
 t = tap.Tap()
-for section in (copied, dirty, growing_buffer, size_grid):
+for section in (copied, dirty, fault_counts, growing_buffer, size_grid):
     t.section(section)
 t.done()
