@@ -17,6 +17,7 @@
 
 #include <vmatlas/atlas.h>
 #include <vmatlas/base.h>
+#include <vmatlas/explanation.h>
 #include <vmatlas/heap.h>
 #include <vmatlas/page.h>
 #include <vmatlas/reach.h>
@@ -273,6 +274,13 @@ extern const struct vmat_list vmat_list_chunks; /* struct vmat_chunks_view */
 extern const struct vmat_list vmat_list_leaks;       /* struct vmat_leaks */
 extern const struct vmat_list vmat_list_leak_groups; /* struct vmat_leaks: groups */
 extern const struct vmat_list vmat_list_leak_totals; /* struct vmat_leaks: one row */
+
+struct vmat_explanations_view {
+	const struct vmat_explanations *explanations;
+	const struct vmat_atlas *atlas;
+};
+extern const struct vmat_list vmat_list_places;     /* struct vmat_explanations_view */
+extern const struct vmat_list vmat_list_references; /* struct vmat_reference[] */
 
 #ifdef __cplusplus
 }

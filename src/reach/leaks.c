@@ -46,6 +46,11 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 		words_deinit(&leaks->priv->roots);
 		words_deinit(&leaks->priv->edges);
 		words_deinit(&leaks->priv->offsets);
+		words_deinit(&leaks->priv->root_places);
+		words_deinit(&leaks->priv->edge_places);
+		free(leaks->priv->flags);
+		free(leaks->priv->addrs);
+		free(leaks->priv->stack_pointers);
 		vmat_stacks_free(leaks->priv->stacks);
 		vmat_arena_deinit(&leaks->priv->arena);
 		vmat_strings_deinit(&leaks->priv->types);
@@ -86,6 +91,10 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 	if (!err)
 		err = words_init(&priv->offsets,
 				 words / 4 + 2); /* the smallest chunk has 4 words */
+	if (!err && priv->has_places)
+		err = words_init(&priv->root_places, 2 * words);
+	if (!err && priv->has_places)
+		err = words_init(&priv->edge_places, words);
 	return err;
 }
 
@@ -121,6 +130,24 @@ static int number_segments(struct vmat_leaks *leaks)
 	return 0;
 }
 
+/* Only while it stands every thread's is known. */
+static int keep_stack_pointers(struct vmat_leaks *leaks, const struct vmat_stop *stop)
+{
+	const struct vmat_stacks *stacks = leaks->priv->stacks;
+	const struct vmat_stopped_thread *threads;
+	size_t count;
+
+	threads = vmat_stop_threads(stop, &count);
+	leaks->priv->stack_pointers = calloc(stacks ? stacks->count + 1 : 1, sizeof(uint64_t));
+	if (!leaks->priv->stack_pointers)
+		return -ENOMEM;
+	for (size_t i = 0; stacks && i < stacks->count; i++)
+		for (size_t k = 0; k < count; k++)
+			if (stacks->stacks[i].tid == (uint64_t)threads[k].tid)
+				leaks->priv->stack_pointers[i] = threads[k].registers.sp;
+	return 0;
+}
+
 static int while_standing(struct vmat_heap *heap, const struct vmat_stop *stop, void *context)
 {
 	struct vmat_leaks *leaks = context;
@@ -134,6 +161,8 @@ static int while_standing(struct vmat_heap *heap, const struct vmat_stop *stop, 
 	err = number_segments(leaks);
 	if (!err && leaks->priv->segments_count)
 		err = vmat_reach_collect(leaks, stop);
+	if (!err && leaks->priv->has_places)
+		err = keep_stack_pointers(leaks, stop);
 	leaks->heap = NULL; /* the reader's until it has succeeded */
 	return err;
 }
@@ -241,8 +270,9 @@ static int group_leaks(struct vmat_leaks *leaks)
 	return 0;
 }
 
-int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
-		    const struct vmat_leaks_options *options, struct vmat_error *err)
+int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
+		    const struct vmat_leaks_options *options, bool has_places,
+		    struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_leaks) struct vmat_leaks *leaks = calloc(1, sizeof(*leaks));
 	struct vmat_heap_options stopping = options->heap;
@@ -250,6 +280,8 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 
 	if (leaks)
 		leaks->priv = calloc(1, sizeof(*leaks->priv));
+	if (leaks && leaks->priv)
+		leaks->priv->has_places = has_places;
 	if (leaks && leaks->priv)
 		leaks->priv->word_size = vmat_target_process(target)->word_size == 4 ? 4 : 8;
 	if (!leaks || !leaks->priv || reserve_words(leaks->priv, map))
@@ -265,10 +297,6 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 		return vmat_error_set(err, -EOPNOTSUPP, "the heap is not walked: %s",
 				      leaks->heap->why_not);
 	code = leaks->priv->segments_count ? vmat_reach_mark(leaks) : 0;
-	if (!code)
-		code = look_at_leaks(leaks);
-	if (!code)
-		code = group_leaks(leaks);
 	if (code)
 		return vmat_error_set(err, code, "out of memory");
 	if (leaks->heap->findings_total) {
@@ -283,6 +311,23 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 		snprintf(leaks->partial_why, sizeof(leaks->partial_why),
 			 "the stacks could not be told: unused parts of them count as roots");
 	}
+	*ret = vmat_take_ptr(&leaks);
+	return 0;
+}
+
+int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
+		    const struct vmat_leaks_options *options, struct vmat_error *err)
+{
+	vmat_cleanup(cleanup_leaks) struct vmat_leaks *leaks = NULL;
+	int code = vmat_reach_read(&leaks, target, map, options, false, err);
+
+	if (code)
+		return code;
+	code = look_at_leaks(leaks);
+	if (!code)
+		code = group_leaks(leaks);
+	if (code)
+		return vmat_error_set(err, code, "out of memory");
 	*ret = vmat_take_ptr(&leaks);
 	return 0;
 }

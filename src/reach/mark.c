@@ -14,11 +14,11 @@
 
 /* What is known of a chunk. */
 enum {
-	IN_USE = 1,
-	REACHED = 2,       /* from a root, by any address */
-	REACHED_START = 4, /* from a root, by addresses of beginnings only */
-	HELD = 8,          /* a leak that another leak refers to */
-	SEEN = 16,         /* in a search among the leaks */
+	IN_USE = VMAT_CHUNK_USED,
+	REACHED = VMAT_REACHED,
+	REACHED_START = VMAT_REACHED_START,
+	HELD = 8,  /* a leak that another leak refers to */
+	SEEN = 16, /* in a search among the leaks */
 };
 
 enum { QUEUE = 32 };
@@ -33,8 +33,8 @@ struct marker {
 	size_t stack_count;
 };
 
-#define INTO        0x80000000u
-#define CHUNK(edge) ((edge) & ~INTO)
+#define INTO        VMAT_EDGE_INTO
+#define CHUNK(edge) VMAT_EDGE_CHUNK(edge)
 
 /* The segment that a granule belongs to. */
 static const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv *priv,
@@ -404,6 +404,12 @@ int vmat_reach_mark(struct vmat_leaks *leaks)
 	marker.edges = priv->edges.words; /* in place: a noted granule becomes an edge */
 	if (marker.flags && marker.addrs && marker.stack)
 		err = mark_all(&marker);
+	for (size_t i = 0; !err && priv->has_places && i < priv->roots.count; i++)
+		priv->roots.words[i] = edge_of(&marker, priv->roots.words[i]);
+	if (priv->has_places) {
+		priv->flags = vmat_take_ptr(&marker.flags);
+		priv->addrs = vmat_take_ptr(&marker.addrs);
+	}
 	free(marker.flags);
 	free(marker.addrs);
 	free(marker.stack);

@@ -16,6 +16,22 @@
 
 #define VMAT_NO_CHUNK UINT32_MAX
 
+/* What is known of a chunk. */
+enum vmat_reach_flag {
+	VMAT_CHUNK_USED = 1,
+	VMAT_REACHED = 2,       /* from a root, by any address */
+	VMAT_REACHED_START = 4, /* from a root, by addresses of beginnings only */
+};
+
+/* A root that is a register: byte `offset` of the general ones, as stop_repair.h orders them, or of the extended. */
+#define VMAT_PLACE_REGISTER(tid, offset) \
+	(UINT64_C(1) << 63 | (uint64_t)(unsigned)(tid) << 16 | (uint64_t)(offset))
+#define VMAT_PLACE_EXTENDED 0x1000
+
+/* An edge, once granules have become chunks: bit 31 says that it leads into the chunk, not to its beginning. */
+#define VMAT_EDGE_INTO        0x80000000u
+#define VMAT_EDGE_CHUNK(edge) ((edge) & ~VMAT_EDGE_INTO)
+
 /* A growing array in reserved address space. */
 struct vmat_words {
 	uint32_t *words;
@@ -45,6 +61,17 @@ struct vmat_leaks_priv {
 		edges; /* granules, chunk by chunk; 31 bits and whether it is the beginning */
 	struct vmat_words offsets; /* the first edge of each chunk, and one more */
 	size_t chunks_count;
+
+	/* For who wants to know the way to a block (chain.c); else empty. */
+	bool has_places;
+	struct vmat_words
+		root_places; /* two words for each root: its address or VMAT_PLACE_REGISTER */
+	struct vmat_words edge_places; /* for each edge how many 4 bytes behind its chunk it lies */
+	uint64_t chunk_addr;           /* of the chunk that is being read */
+	unsigned char *flags;          /* of each chunk: enum vmat_reach_flag */
+	uint64_t *addrs;               /* of each chunk, ascending */
+	uint64_t *stack_pointers;      /* of each of `stacks`; 0: not known */
+
 	bool is_full;                         /* an array had no room */
 	const struct vmat_excluded *excluded; /* the caller's, while the target stands */
 	size_t excluded_count;
@@ -56,6 +83,11 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop);
 
 /* mark.c: what can be reached, and the leaks among the rest. */
 int vmat_reach_mark(struct vmat_leaks *leaks);
+
+/* leaks.c: all of a reading but what the leaks hold. */
+int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
+		    const struct vmat_leaks_options *options, bool has_places,
+		    struct vmat_error *err);
 
 void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word);
 

@@ -37,8 +37,23 @@ static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uin
 	return &priv->segments[found];
 }
 
+/* Where the word that was noted last lies: for who wants to know the way to a block. */
+static void note_place(struct vmat_leaks_priv *priv, const struct vmat_words *words, uint64_t place)
+{
+	if (words == &priv->edges) {
+		uint64_t offset = (place - priv->chunk_addr) / 4;
+
+		vmat_words_add(priv, &priv->edge_places,
+			       offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX);
+	} else {
+		vmat_words_add(priv, &priv->root_places, (uint32_t)place);
+		vmat_words_add(priv, &priv->root_places, (uint32_t)(place >> 32));
+	}
+}
+
 /* An address of a block is a header behind its chunk's, and may be just behind its end. */
-static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word)
+static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word,
+			     uint64_t place)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
 	uint64_t addr = word - priv->header, offset;
@@ -56,14 +71,19 @@ static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words,
 		vmat_words_add(priv, words,
 			       (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
 				       ((offset & ((1ULL << shift) - 1)) == 0));
-	} else {
+	} else if (word < segment->segment->end) {
+		/* Just behind its end often begins what another mapping's owner refers to, a stack for one. */
 		vmat_words_add(priv, words,
 			       segment->first_granule << 1 | (word == segment->segment->block));
+	} else {
+		return;
 	}
+	if (priv->has_places)
+		note_place(priv, words, place);
 }
 
 static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words,
-			      const unsigned char *bytes, size_t size)
+			      const unsigned char *bytes, size_t size, uint64_t place)
 {
 	uint64_t word;
 	uint32_t half;
@@ -71,13 +91,13 @@ static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words
 	if (leaks->priv->word_size == 4) {
 		for (size_t at = 0; at + 4 <= size; at += 4) {
 			memcpy(&half, bytes + at, sizeof(half));
-			note_word(leaks, words, half);
+			note_word(leaks, words, half, place + at);
 		}
 		return;
 	}
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
-		note_word(leaks, words, word);
+		note_word(leaks, words, word, place + at);
 	}
 }
 
@@ -104,7 +124,7 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		if (size > end - start)
 			size = (size_t)(end - start);
 		size &= ~(size_t)(word_size - 1);
-		note_bytes(leaks, words, bytes, size);
+		note_bytes(leaks, words, bytes, size, start);
 		start += size;
 	}
 }
@@ -140,9 +160,11 @@ static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *sto
 		const struct vmat_registers *registers = &threads[i].registers;
 
 		for (size_t k = 0; k < registers->general_count; k++)
-			note_word(leaks, &leaks->priv->roots, registers->general[k]);
+			note_word(leaks, &leaks->priv->roots, registers->general[k],
+				  VMAT_PLACE_REGISTER(threads[i].tid, k * 8));
 		note_bytes(leaks, &leaks->priv->roots, registers->extended,
-			   registers->extended_size);
+			   registers->extended_size,
+			   VMAT_PLACE_REGISTER(threads[i].tid, VMAT_PLACE_EXTENDED));
 	}
 }
 
@@ -296,7 +318,8 @@ static void note_block(struct vmat_leaks *leaks, uint64_t start, uint64_t end)
 
 	if (start >= memory->window_start && end - memory->window_start <= memory->window_size)
 		note_bytes(leaks, &leaks->priv->edges,
-			   memory->window + (start - memory->window_start), (size_t)(end - start));
+			   memory->window + (start - memory->window_start), (size_t)(end - start),
+			   start);
 	else
 		note_range(leaks, &leaks->priv->edges, start, end);
 }
@@ -312,6 +335,7 @@ static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment
 
 		next = vmat_heap_next(segment, addr);
 		vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
+		priv->chunk_addr = addr;
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
 			note_block(leaks, addr + ops->header,

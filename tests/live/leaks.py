@@ -41,7 +41,8 @@ def planted(scale, program=TRUTH, single=104):
     # What was missed must be in the class `interior`, beside the blocks that are only held by an address into them.
     missed = truth["direct"] - totals["direct_count"]
     t.ok(0 <= missed <= max(1, truth["direct"] // 1000), f"{name}: found, and no block that is kept", json.dumps(totals))
-    t.is_(totals["indirect_count"], truth["indirect"], f"{name}: {truth['indirect']} hang on them")
+    # With what was missed goes what hangs on it: at most 9 blocks.
+    t.ok(0 <= truth["indirect"] - totals["indirect_count"] <= 9 * missed, f"{name}: {truth['indirect']} hang on them", json.dumps(totals))
     t.ok(truth["interior"] <= totals["interior_count"] <= truth["interior"] + missed + 4,
          f"{name}: blocks held by an address into them are a class of their own", json.dumps(totals))
     t.is_(len(doc["leaks"]), totals["direct_count"], f"{name}: one row each")
