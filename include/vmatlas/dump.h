@@ -44,8 +44,9 @@ struct vmat_dump {
  * Errors: -EOPNOTSUPP no living process, or one of 32 bits; -EEXIST the file is there; -ECANCELED progress said
  * so; -ETIMEDOUT it took longer than max_stop_ns; -ENOSPC, -EFBIG, ...: it cannot be written (and is removed); those of
  * stopping the threads, see heap.h.
- * Needs: the right to ptrace the target. Cost: the process stands while its pages are read: about 0.5 s per GiB
- * on a fast disk. Pages that are not in memory are never brought in.
+ * Needs: the right to ptrace the target. Cost: the process stands for its map, a scan of its pages and a fork, some 50 ms per
+ * resident GiB; where it cannot be forked, while its pages are read and written. Pages that are not in memory
+ * are never brought in.
  */
 int vmat_dump_write(struct vmat_dump *ret, struct vmat_target *target, const char *path,
 		    const struct vmat_dump_options *options, struct vmat_error *err);

