@@ -16,9 +16,9 @@
 #include "sys/sys_file.h"
 
 enum {
-	LOADS_MAX = 4 << 20,   /* vm.max_map_count is 65,530, and can be raised */
-	NOTES_MAX = 4 << 20,   /* a thread has five */
-	THREADS_MAX = 1 << 20, /* more than a kernel has pids by default */
+	LOADS_MAX = 1 << 20,   /* vm.max_map_count is 65,530, and can be raised */
+	NOTES_MAX = 1 << 20,   /* a thread has five */
+	THREADS_MAX = 1 << 18, /* more than a kernel has pids by default */
 	FILES_MAX = 64 << 20,  /* bytes of NT_FILE; the kernel writes at most 4 MiB by default */
 	TEXTS_MAX = 1 << 20,
 	AUXV_MAX = 64 << 10,
