@@ -10,14 +10,17 @@
 
 int vmat_output_open(struct vmat_output *ret, const char *name, bool may_replace)
 {
+	static const char part[] = ".part";
+	size_t size = strlen(name);
 	struct stat stat;
 
 	ret->fd = -1;
 	ret->may_replace = may_replace;
-	if (strlen(name) >= sizeof(ret->name))
+	if (size >= sizeof(ret->name))
 		return -ENAMETOOLONG;
-	snprintf(ret->name, sizeof(ret->name), "%s", name);
-	snprintf(ret->part, sizeof(ret->part), "%s.part", name);
+	memcpy(ret->name, name, size + 1);
+	memcpy(ret->part, name, size);
+	memcpy(ret->part + size, part, sizeof(part));
 	if (lstat(name, &stat) == 0 && (!may_replace || !S_ISREG(stat.st_mode)))
 		return -EEXIST;
 	ret->fd = open(ret->part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
