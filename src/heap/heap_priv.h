@@ -26,8 +26,10 @@ struct vmat_heap_segment {
 	uint64_t owned_from; /* the allocator's own headers before start, which hold no roots */
 	size_t arena;        /* arenas_count: a mapped block, one chunk without bits */
 	uint64_t block;      /* of a mapped block: what malloc returned */
-	unsigned shift;      /* log2 of a granule: chunks begin and end at multiples of it */
-	uint64_t *begins;    /* one bit per granule from start on */
+	uint64_t block_end;  /* where it ends: with the mapping, or a word before (glibc 2.43) */
+	bool is_fenced;   /* a header stands behind the end, and the last block reaches into it */
+	unsigned shift;   /* log2 of a granule: chunks begin and end at multiples of it */
+	uint64_t *begins; /* one bit per granule from start on */
 	uint64_t *state_low;
 	uint64_t *state_high;
 	uint64_t *blocks; /* where the block of a chunk begins, less the header: mostly as begins */

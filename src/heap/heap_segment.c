@@ -162,6 +162,7 @@ struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t
 		.owned_from = start,
 		.arena = arena,
 		.block = start + priv->ops->header,
+		.block_end = end,
 		.shift = priv->ops->shift,
 	};
 	if (arena != SIZE_MAX) { /* mapped blocks need no bits */
@@ -219,14 +220,14 @@ void vmat_heap_chunk(const struct vmat_heap *heap, const struct vmat_heap_segmen
 {
 	const struct vmat_heap_ops *ops = heap->priv->ops;
 	uint64_t next = vmat_heap_next(segment, addr);
-	bool has_overlap = segment->begins && next < segment->end;
+	bool has_overlap = segment->begins && (next < segment->end || segment->is_fenced);
 
 	ret->addr = addr;
 	ret->size = next - addr;
 	ret->state = vmat_heap_state(segment, addr);
 	ret->arena = segment->arena;
 	ret->block_addr = segment->begins ? addr + ops->header : segment->block;
-	ret->block_size = next - ret->block_addr;
+	ret->block_size = (segment->begins ? next : segment->block_end) - ret->block_addr;
 	if (has_overlap || ops->overlap < 0)
 		ret->block_size += (uint64_t)(int64_t)ops->overlap;
 	if (ops->block)

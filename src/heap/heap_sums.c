@@ -188,6 +188,9 @@ static void judge(struct vmat_heap *heap)
 		say_partial(heap, "%llu of %llu blocks with mappings of their own were not found",
 			    (unsigned long long)(heap->mmapped_expected - found),
 			    (unsigned long long)heap->mmapped_expected);
+	if (heap->priv->copies_count && !vmat_is_known(heap->mmapped_expected))
+		say_partial(heap, "malloc's counters (mp_) were not found: blocks with mappings of "
+				  "their own may be missing");
 	if (heap->priv->unread)
 		say_partial(heap, "%llu pages that are there could not be read",
 			    (unsigned long long)heap->priv->unread);

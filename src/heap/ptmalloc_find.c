@@ -130,7 +130,8 @@ static bool is_mp(const struct vmat_heap *heap, const uint64_t *words,
 			layout->word_size;
 	const struct vmat_region *region;
 
-	if (now > most || bytes & (VMAT_CHUNK_ALIGN - 1) || (now == 0) != (bytes == 0) ||
+	if (now > most || bytes % vmat_chunk_header(layout->word_size) ||
+	    (now == 0) != (bytes == 0) ||
 	    bytes > word(words, layout, layout->mmapped_mem + layout->word_size))
 		return false;
 	if (!bins || bins > TCACHE_BINS || word(words, layout, layout->tcache_count) > UINT16_MAX)

@@ -10,7 +10,13 @@
 
 #include "heap/heap_priv.h"
 
-enum { TCACHE_WORDS = 0x1d0 / 4, SAFE_LINK_SHIFT = 12 };
+enum {
+	TCACHE_WORDS = 0x1d0 / 4,
+	TCACHE_LISTS = 76,
+	SAFE_LINK_SHIFT = 12,
+	LEARNED_FROM = 4096, /* tcaches and arenas that tell whether links are mangled */
+	LINKS_TRIED = 8,
+};
 
 /* The segment of the chunk that begins at addr, NULL when none does. */
 static struct vmat_heap_segment *chunk_at(const struct vmat_heap *heap, uint64_t addr)
@@ -21,32 +27,22 @@ static struct vmat_heap_segment *chunk_at(const struct vmat_heap *heap, uint64_t
 }
 
 /*
- * The chunk that the link at `place` leads to, 0 at the end. Whether links are mangled is learned from
- * the first that makes sense in only one of the two ways. False when it leads to no chunk.
+ * The chunk that the link at `place` leads to, 0 at the end. False when it leads to no chunk. Links point `header`
+ * bytes behind a chunk.
  */
 static bool follow(struct vmat_heap *heap, uint64_t place, uint64_t header, uint64_t *ret)
 {
-	uint64_t raw, mangled;
+	uint64_t link;
 
 	if (!heap->priv->steps || !heap->priv->steps--)
 		return false;
-	if (!vmat_heap_word(&heap->priv->memory, place, &raw))
+	if (!vmat_heap_word(&heap->priv->memory, place, &link))
 		return false;
-	mangled = raw ^ place >> SAFE_LINK_SHIFT;
-	if (mangled == 0 || (raw == 0 && !heap->priv->is_link_mangled)) {
-		if (mangled == 0)
-			heap->priv->is_link_mangled = true;
-		*ret = 0;
-		return true;
-	}
-	if (chunk_at(heap, mangled - header)) {
-		heap->priv->is_link_mangled = true;
-		*ret = mangled - header;
-		return true;
-	}
-	if (heap->priv->is_link_mangled || !chunk_at(heap, raw - header))
+	if (heap->priv->is_link_mangled)
+		link ^= place >> SAFE_LINK_SHIFT;
+	if (link && !chunk_at(heap, link - header))
 		return false;
-	*ret = raw - header;
+	*ret = link ? link - header : 0;
 	return true;
 }
 
@@ -167,31 +163,93 @@ static void mark_tcache_list(struct vmat_heap *heap, uint64_t user)
 	}
 }
 
-/* A block is a tcache when each of its lists has as many chunks, of its size, as its counter says. */
-static void try_tcache(struct vmat_heap *heap, uint64_t addr)
+/*
+ * A block is a tcache when each of its lists has as many chunks, of its size, as its counter says. Returns how many
+ * lists hold some, or -1; `lists` are their heads.
+ */
+static int read_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t lists[TCACHE_LISTS])
 {
 	const struct vmat_heap_segment *segment = chunk_at(heap, addr);
 	unsigned word_size = heap->priv->memory.word_size, header = vmat_chunk_header(word_size);
 	const struct vmat_tcache_layout *layout;
 	uint64_t words[TCACHE_WORDS], size;
+	int used = 0;
 
 	if (!segment)
-		return;
+		return -1;
 	size = vmat_heap_next(segment, addr) - addr;
 	layout = vmat_tcache_layout_of(size, word_size);
 	if (!layout ||
 	    !vmat_heap_words(&heap->priv->memory, addr + header, words, size / word_size - 2))
-		return;
-	for (unsigned i = 0; i < layout->bins; i++) {
-		uint64_t count = tcache_count(heap, layout, words, i);
-		uint64_t list = words[layout->entries / word_size + i];
+		return -1;
+	for (unsigned i = 0; i < TCACHE_LISTS; i++) {
 		uint64_t exactly = vmat_chunk_min(word_size) + (uint64_t)VMAT_CHUNK_ALIGN * i;
 
-		if (!check_tcache_list(heap, list, count, i < 64 ? exactly : 0))
-			return;
+		lists[i] = i < layout->bins ? words[layout->entries / word_size + i] : 0;
+		if (i < layout->bins &&
+		    !check_tcache_list(heap, lists[i], tcache_count(heap, layout, words, i),
+				       i < 64 ? exactly : 0))
+			return -1;
+		used += lists[i] != 0;
 	}
-	for (unsigned i = 0; i < layout->bins; i++)
-		mark_tcache_list(heap, words[layout->entries / word_size + i]);
+	return used;
+}
+
+/* Does a fastbin make sense? Its beginning tells. */
+static bool is_good_fastbin(struct vmat_heap *heap, const struct vmat_heap_arena *arena, unsigned i)
+{
+	const struct vmat_malloc_layout *layout = heap->priv->layout;
+	uint64_t chunk = 0;
+
+	if (!vmat_heap_word(&heap->priv->memory,
+			    arena->addr + layout->fastbins + (uint64_t)layout->word_size * i,
+			    &chunk) ||
+	    !chunk)
+		return false;
+	for (int n = 0; chunk && n < LINKS_TRIED; n++) {
+		if (!follow(heap, chunk + vmat_chunk_header(layout->word_size), 0, &chunk))
+			return false;
+	}
+	return true;
+}
+
+/* How many lists make sense with links as `is_link_mangled` says: those of tcaches, and fastbins. */
+static uint64_t count_good_lists(struct vmat_heap *heap)
+{
+	uint64_t count = 0, lists[TCACHE_LISTS];
+
+	for (size_t i = 0; i < heap->priv->tcaches_count && i < LEARNED_FROM; i++) {
+		int used = read_tcache(heap, heap->priv->tcaches[i], lists);
+
+		count += used > 0 ? (uint64_t)used : 0;
+	}
+	for (size_t i = 0; i < heap->arenas_count && i < LEARNED_FROM; i++) {
+		for (unsigned k = 0; k < heap->priv->layout->fastbins_count; k++)
+			count += is_good_fastbin(heap, &heap->arenas[i], k);
+	}
+	return count;
+}
+
+/* Whether links are mangled is the same for all lists of a process: that way it is of which more lists make sense. */
+static void learn_links(struct vmat_heap *heap)
+{
+	uint64_t plain, mangled;
+
+	heap->priv->is_link_mangled = false;
+	plain = count_good_lists(heap);
+	heap->priv->is_link_mangled = true;
+	mangled = count_good_lists(heap);
+	heap->priv->is_link_mangled = mangled >= plain;
+}
+
+static void try_tcache(struct vmat_heap *heap, uint64_t addr)
+{
+	uint64_t lists[TCACHE_LISTS];
+
+	if (read_tcache(heap, addr, lists) < 0)
+		return;
+	for (unsigned i = 0; i < TCACHE_LISTS; i++)
+		mark_tcache_list(heap, lists[i]);
 }
 
 static uint64_t count_free(const struct vmat_heap *heap, size_t arena)
@@ -230,7 +288,6 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap)
 {
 	const struct vmat_malloc_layout *layout = heap->priv->layout;
 
-	heap->priv->is_link_mangled = false;
 	for (size_t i = 0; i < heap->arenas_count; i++) {
 		struct vmat_heap_arena *arena = &heap->arenas[i];
 		uint64_t most = count_free(heap, i);
@@ -244,6 +301,7 @@ void vmat_ptmalloc_lists(struct vmat_heap *heap)
 					     (unsigned long long)most,
 					     (unsigned long long)arena->bin_chunks);
 	}
+	learn_links(heap);
 	for (size_t i = 0; i < heap->priv->tcaches_count && heap->priv->steps; i++)
 		try_tcache(heap, heap->priv->tcaches[i]);
 	for (size_t i = 0; i < heap->arenas_count; i++)

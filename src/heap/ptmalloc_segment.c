@@ -43,8 +43,10 @@ enum vmat_segment_end vmat_ptmalloc_walk_segment(struct vmat_heap *heap,
 			segment->end = next;
 			return VMAT_SEGMENT_TOP;
 		}
-		if (size == fencepost || size == 0)
+		if (size == fencepost || size == 0) {
+			segment->is_fenced = true;
 			return VMAT_SEGMENT_FENCE;
+		}
 		if (size < vmat_chunk_min(memory->word_size) || size % VMAT_CHUNK_ALIGN ||
 		    next > limit || next < addr || head & VMAT_CHUNK_IS_MMAPPED) {
 			vmat_heap_find_fault(heap, addr,

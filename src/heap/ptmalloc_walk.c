@@ -144,7 +144,7 @@ static int walk_arenas(struct vmat_heap *heap, const struct vmat_malloc_copy *co
 /* A block with a mapping of its own, within [low, high). */
 struct mapped {
 	uint64_t low, high;
-	uint64_t start, end, block;
+	uint64_t start, end, block, block_end;
 };
 
 /* Takes the header at addr for that of a block, if it is one. */
@@ -160,6 +160,9 @@ static bool try_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *map
 	mapped->start = start;
 	mapped->end = end;
 	mapped->block = addr + vmat_chunk_header(memory->word_size);
+	mapped->block_end = addr + (words[1] & ~(uint64_t)VMAT_CHUNK_FLAGS) == end
+				    ? end
+				    : end - memory->word_size;
 	return true;
 }
 
@@ -199,7 +202,7 @@ static uint64_t first_present(struct vmat_heap *heap, uint64_t start, uint64_t e
 static bool find_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *mapped)
 {
 	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
-	uint64_t behind = addr + VMAT_HEAP_PAGE, next;
+	uint64_t next;
 	struct mapped aligned = *mapped;
 
 	if (!try_page(heap, addr, mapped))
@@ -214,9 +217,8 @@ static bool find_mapped(struct vmat_heap *heap, uint64_t addr, struct mapped *ma
 			return true;
 		}
 	}
-	next = first_present(heap, behind, mapped->end);
-	if (next > behind && next < mapped->end && try_page(heap, next, &aligned) &&
-	    aligned.start == mapped->start)
+	next = first_present(heap, addr + VMAT_HEAP_PAGE, mapped->end);
+	if (next < mapped->end && try_page(heap, next, &aligned) && aligned.start == mapped->start)
 		*mapped = aligned;
 	return true;
 }
@@ -256,6 +258,7 @@ static void find_mapped_in_run(struct vmat_heap *heap, size_t arena_segments,
 			if (!segment)
 				return;
 			segment->block = mapped->block;
+			segment->block_end = mapped->block_end;
 			next = mapped->end;
 		}
 		if (next > *at)

@@ -339,7 +339,7 @@ static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
 			note_block(leaks, addr + ops->header,
-				   next < segment->end || ops->overlap < 0
+				   next < segment->end || segment->is_fenced || ops->overlap < 0
 					   ? next + ((uint64_t)(int64_t)ops->overlap &
 						     ~(uint64_t)(priv->word_size - 1))
 					   : next);

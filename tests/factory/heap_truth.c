@@ -178,9 +178,32 @@ static void use_other_libc(void)
 #endif
 }
 
+/* Before glibc 2.33 there was only mallinfo, with numbers of 31 bits. */
+#pragma weak mallinfo2
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+static struct mallinfo2 this_mallinfo2(void)
+{
+	struct mallinfo2 info = { 0 };
+	struct mallinfo old;
+
+	if (&mallinfo2 != NULL)
+		return mallinfo2();
+	old = mallinfo();
+	info.arena = (unsigned)old.arena;
+	info.ordblks = (unsigned)old.ordblks;
+	info.smblks = (unsigned)old.smblks;
+	info.fsmblks = (unsigned)old.fsmblks;
+	info.uordblks = (unsigned)old.uordblks;
+	info.fordblks = (unsigned)old.fordblks;
+	info.hblks = (unsigned)old.hblks;
+	info.hblkhd = (unsigned)old.hblkhd;
+	return info;
+}
+
 static void print_truth(void)
 {
-	struct mallinfo2 info = mallinfo2();
+	struct mallinfo2 info = this_mallinfo2();
 
 	if (other_mallinfo2) {
 		struct mallinfo2 other = other_mallinfo2();
