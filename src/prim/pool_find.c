@@ -26,10 +26,14 @@ enum { PRESENT_OR_SWAPPED = VMAT_UAPI_PAGE_IS_PRESENT | VMAT_UAPI_PAGE_IS_SWAPPE
 static void remember(struct vmat_pool_file *file, int fd)
 {
 	struct stat found;
+	int err = fd < 0 ? fd : vmat_sys_fstat(fd, &found);
 
-	*file = (struct vmat_pool_file){ .fd = fd };
-	if (fd < 0 || vmat_sys_fstat(fd, &found) < 0)
+	*file = (struct vmat_pool_file){ .fd = err < 0 ? err : fd };
+	if (err < 0) {
+		if (fd >= 0)
+			close(fd);
 		return;
+	}
 	file->device = found.st_dev;
 	file->inode = found.st_ino;
 }

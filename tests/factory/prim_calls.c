@@ -7,6 +7,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <vmatlas/prim/buffer.h>
 #include <vmatlas/prim/faults.h>
 #include <vmatlas/prim/goodsize.h>
+#include <vmatlas/prim/pool.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -156,14 +158,117 @@ static void goodsize(void)
 		errx(1, "a constant is said to be a block");
 }
 
+/* Is each byte of a region this one? */
+static bool is_all(const char *region, size_t size, char byte)
+{
+	for (size_t i = 0; i < size; i++)
+		if (region[i] != byte)
+			return false;
+	return true;
+}
+
+static bool are_kept(char *const *regions, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!is_all(regions[i], 16 * KIB, (char)(i + 1)))
+			return false;
+	return true;
+}
+
+/* A pool that could not open pagemap does without from then on, and says so. */
+static void check_high_water(struct vmat_pool *pool, const char *region, size_t wanted)
+{
+	struct vmat_pool_stats stats = { .size = sizeof(stats) };
+	size_t used = 0;
+
+	vmat_pool_stats(pool, &stats);
+	if (stats.finder == VMAT_POOL_FINDER_NONE) {
+		if (vmat_pool_high_water(pool, region, &used) != -EOPNOTSUPP || used)
+			errx(1, "a high water without a finder");
+		return;
+	}
+	TRY(vmat_pool_high_water(pool, region, &used), !used);
+	if (used != wanted)
+		errx(1, "the high water is %zu", used);
+}
+
+/* Regions that are held keep their bytes, those that come are zero, whatever fails meanwhile. */
+static void pool_of(size_t guard_size, uint64_t budget_bytes, uint32_t flags)
+{
+	enum { HELD = 30, MORE = 50 };
+	struct vmat_pool_options options = {
+		.size = sizeof(options),
+		.region_size = 16 * KIB,
+		.regions_max = HELD + MORE,
+		.guard_size = guard_size,
+		.budget_bytes = budget_bytes,
+		.flags = flags,
+	};
+	struct vmat_pool *pool = NULL;
+	char *held[HELD], *more[MORE];
+	void *region = NULL;
+
+	TRY(vmat_pool_new(&options, &pool), !pool);
+	for (size_t i = 0; i < HELD; i++) {
+		region = NULL;
+		TRY(vmat_pool_acquire(pool, &region), !region && are_kept(held, i));
+		held[i] = memset(region, (int)i + 1, 16 * KIB);
+	}
+	for (size_t round = 0; round < 3; round++) {
+		for (size_t i = 0; i < MORE; i++) {
+			region = NULL;
+			TRY(vmat_pool_acquire(pool, &region), !region);
+			if (!is_all(region, 16 * KIB, 0))
+				errx(1, "round %zu: a region is not zero", round);
+			more[i] = region;
+			more[i][(i % 4) * 4096] = 1;
+		}
+		check_high_water(pool, more[5], 12 * KIB);
+		for (size_t i = 0; i < MORE; i++)
+			if (vmat_pool_release(pool, more[i]))
+				errx(1, "a release failed");
+		if (vmat_pool_trim(pool, 64 * KIB, NULL))
+			errx(1, "a trim failed");
+	}
+	if (!are_kept(held, HELD))
+		errx(1, "a region has changed");
+	vmat_pool_free(pool);
+}
+
+static void pool_keeps(void)
+{
+	pool_of(0, 0, 0);
+}
+
+static void pool_keeps_nothing(void)
+{
+	pool_of(0, 1, 0);
+}
+
+static void pool_offers(void)
+{
+	pool_of(0, 256 * KIB, VMAT_POOL_LAZY);
+}
+
+static void pool_of_stacks(void)
+{
+	pool_of(4 * KIB, 256 * KIB, 0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-	bool grows; /* malloc keeps what it got */
+	unsigned long kept_pages; /* what the library or malloc keeps for the life of the process */
 } lives[] = {
-	{ "buffer", buffer_reserved },    { "buffer-huge", buffer_huge },
-	{ "buffer-moves", buffer_moves }, { "faults", faults },
-	{ "goodsize", goodsize, true },
+	{ "buffer", buffer_reserved },
+	{ "buffer-huge", buffer_huge },
+	{ "buffer-moves", buffer_moves },
+	{ "faults", faults },
+	{ "goodsize", goodsize, LONG_MAX },
+	{ "pool", pool_keeps, 1 },
+	{ "pool-keeps-nothing", pool_keeps_nothing, 1 },
+	{ "pool-offers", pool_offers, 1 },
+	{ "pool-stacks", pool_of_stacks, 1 },
 };
 
 int main(int argc, char **argv)
@@ -183,7 +288,7 @@ int main(int argc, char **argv)
 		before = address_pages();
 		lives[i].run();
 		after = address_pages();
-		if (before && after > before && !may_lose && !lives[i].grows)
+		if (before && after > before + lives[i].kept_pages && !may_lose)
 			errx(1, "%lu pages of addresses are lost", after - before);
 		return 0;
 	}
