@@ -21,9 +21,9 @@
 #define SLICE   (64ULL << 10)
 #define ALIGNED (32ULL << 20) /* the least alignment of segments */
 #define HUGE    (2ULL << 30)  /* a block size that stands for this and more */
+#define SPARSE  (4ULL << 30)  /* a region this large is asked which of its pages are there */
 
 enum {
-	CANDIDATES_MAX = 1 << 20,
 	SLICES_MAX = 1024,
 	HEADER_MIN = 6, /* words before the counters, which no version has less of */
 	HEADER_WORDS = 64,
@@ -57,6 +57,7 @@ struct segment {
 struct mimalloc {
 	struct layout layout;
 	uint64_t cookie;
+	uint64_t misfit; /* what has the cookie and is no segment; 0: none */
 	size_t count;
 	struct segment segments[]; /* ascending */
 };
@@ -76,6 +77,7 @@ struct walk {
 	struct vmat_heap *heap;
 	struct mimalloc *state;
 	unsigned thread_word; /* of struct mi_heap_s: thread_id; 0: not known yet */
+	size_t last_arena;
 	uint64_t in_flight;
 };
 
@@ -168,7 +170,8 @@ static bool slices_fit(struct vmat_heap *heap, struct mimalloc *state,
 		if (page.reserved) /* else it is being made */
 			gaps &= gaps_that_fit(&page, segment->addr + i * SLICE);
 	}
-	if (pages != segment->used || !gaps)
+	/* A thread may be stopped between making a page and counting it. */
+	if (pages + 1 < segment->used || pages > segment->used + 1 || !gaps)
 		return false;
 	state->layout.gaps = gaps;
 	return true;
@@ -228,6 +231,8 @@ static bool try_segment(struct vmat_heap *heap, struct mimalloc *state, uint64_t
 			state->cookie = cookie;
 			return true;
 		}
+		if (state->count)
+			state->misfit = addr;
 	}
 	return false;
 }
@@ -248,36 +253,74 @@ static int add_segment(struct mimalloc **state, size_t *capacity, const struct s
 	return 0;
 }
 
-/* Looks at every address where a segment may begin, twice: what came before the first one is looked at again. */
+/* Looks at the addresses of [at, end) where a segment may begin. Sets *next to where the next one may. */
+static int find_in_range(struct vmat_heap *heap, struct mimalloc **state, size_t *capacity,
+			 uint64_t end, uint64_t *next)
+{
+	while (*next < end) {
+		struct segment segment;
+		int err;
+
+		if (!try_segment(heap, *state, *next, &segment)) {
+			*next += ALIGNED;
+			continue;
+		}
+		err = add_segment(state, capacity, &segment);
+		if (err)
+			return err;
+		*next += (segment.slices * SLICE + ALIGNED - 1) & ~(ALIGNED - 1);
+	}
+	return 0;
+}
+
+/* The same in a region so large that it is asked for its pages that are there first. */
+static int find_in_sparse(struct vmat_heap *heap, struct mimalloc **state, size_t *capacity,
+			  const struct vmat_region *region, uint64_t *next)
+{
+	uint64_t at = region->start;
+	struct vmat_page_run runs[64];
+	uint32_t known;
+	int err = 0;
+
+	while (at < region->end && !err) {
+		int count = vmat_source_scan(heap->priv->memory.target, &at, region->end,
+					     VMAT_PAGE_PRESENT, runs, 64, &known);
+
+		if (count < 0)
+			return 0;
+		for (int i = 0; i < count && !err; i++) {
+			uint64_t first = (runs[i].start + ALIGNED - 1) & ~(ALIGNED - 1);
+
+			*next = *next > first ? *next : first;
+			err = find_in_range(heap, state, capacity, runs[i].end, next);
+		}
+	}
+	return err;
+}
+
 static int find_segments(struct vmat_heap *heap, struct mimalloc **state)
 {
 	const struct vmat_map *map = heap->priv->map;
 	size_t capacity = 16;
-	int candidates = 0;
+	uint64_t next = 0;
+	int err = 0;
 
 	*state = calloc(1, sizeof(**state) + capacity * sizeof((*state)->segments[0]));
 	if (!*state)
 		return -ENOMEM;
-	for (size_t i = 0; i < map->count; i++) {
+	for (size_t i = 0; i < map->count && !err; i++) {
 		const struct vmat_region *region = &map->regions[i];
-		uint64_t addr = (region->start + ALIGNED - 1) & ~(ALIGNED - 1);
+		uint64_t first = (region->start + ALIGNED - 1) & ~(ALIGNED - 1);
 
 		if (region->backing != VMAT_BACKING_ANON || !(region->prot & VMAT_PROT_WRITE))
 			continue;
-		while (addr < region->end && candidates++ < CANDIDATES_MAX) {
-			struct segment segment;
-			int err;
-
-			if (!try_segment(heap, *state, addr, &segment)) {
-				addr += ALIGNED;
-				continue;
-			}
-			err = add_segment(state, &capacity, &segment);
-			if (err)
-				return err;
-			addr += (segment.slices * SLICE + ALIGNED - 1) & ~(ALIGNED - 1);
-		}
+		next = next > first ? next : first;
+		err = vmat_region_size(region) > SPARSE
+			      ? find_in_sparse(heap, state, &capacity, region, &next)
+			      : find_in_range(heap, state, &capacity, region->end, &next);
 	}
+	if (err)
+		return err;
 	return (*state)->count ? 0 : -ENOENT;
 }
 
@@ -327,9 +370,12 @@ static size_t arena_of(struct walk *walk, uint64_t heap_addr, uint64_t thread)
 	struct vmat_heap *heap = walk->heap;
 	struct vmat_heap_arena *arena;
 
-	for (size_t i = heap->arenas_count; i-- > 0;) {
+	if (walk->last_arena < heap->arenas_count &&
+	    heap->arenas[walk->last_arena].addr == heap_addr)
+		return walk->last_arena;
+	for (size_t i = 0; i < heap->arenas_count; i++) {
 		if (heap->arenas[i].addr == heap_addr)
-			return i;
+			return walk->last_arena = i;
 	}
 	if (heap->arenas_count == heap->priv->arenas_max || heap->arenas_count == HEAPS_MAX)
 		return SIZE_MAX;
@@ -492,6 +538,9 @@ static int walk_all(struct vmat_heap *heap)
 	uint64_t words = 0;
 
 	vmat_heap_begin_walk(heap);
+	if (walk.state->misfit)
+		vmat_heap_find_fault(heap, walk.state->misfit,
+				     "a segment's table of pages does not fit its header");
 	for (size_t i = 0; i < walk.state->count; i++)
 		each_page(&walk, &walk.state->segments[i], &words);
 	if (!vmat_heap_reserve_bits(heap, words))

@@ -151,10 +151,15 @@ static int find(struct vmat_heap *heap)
 		if (vmat_region_size(&map->regions[i]) > DATA_MAX)
 			end = map->regions[i].start + DATA_MAX;
 		for (uint64_t addr = map->regions[i].start; addr < end; addr += 8) {
-			/* A page size, where it is no constant, stands between. */
-			int err = try_context(heap, addr, addr + 8);
+			uint64_t word;
+			int err;
 
-			if (err == -ENOENT)
+			if (!vmat_heap_word(&heap->priv->memory, addr, &word)) {
+				addr |= VMAT_HEAP_PAGE - 8; /* the whole page is absent */
+				continue;
+			}
+			err = try_context(heap, addr, addr + 8);
+			if (err == -ENOENT) /* a page size, where it is no constant */
 				err = try_context(heap, addr, addr + 16);
 			if (err != -ENOENT)
 				return err;
