@@ -21,7 +21,15 @@ enum {
 	SEEN = 16, /* in a search among the leaks */
 };
 
-enum { QUEUE = 32 };
+enum { QUEUE = 32, AHEAD = 16 };
+
+/* One more version of a loop, for processors that count bits; the loader chooses (ifunc, which sanitizers do not bear). */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && \
+	!defined(__clang__)
+#define RESOLVE_CLONES __attribute__((target_clones("popcnt", "default")))
+#else
+#define RESOLVE_CLONES
+#endif
 
 struct marker {
 	struct vmat_leaks *leaks;
@@ -37,8 +45,8 @@ struct marker {
 #define CHUNK(edge) VMAT_EDGE_CHUNK(edge)
 
 /* The segment that a granule belongs to. */
-static const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv *priv,
-						   uint32_t granule)
+static inline const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv *priv,
+							  uint32_t granule)
 {
 	size_t low = 0, high = priv->segments_count;
 
@@ -57,7 +65,7 @@ static const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv 
  * A noted granule as an edge: the last chunk that begins at it or before. Free chunks and the like come out
  * too; they are not IN_USE and end there.
  */
-static uint32_t edge_of(const struct marker *marker, uint32_t noted)
+static inline uint32_t edge_of(const struct marker *marker, uint32_t noted)
 {
 	uint32_t granule = noted >> 1, bit, count;
 	const struct vmat_reach_segment *segment = segment_of(marker->priv, granule);
@@ -72,6 +80,31 @@ static uint32_t edge_of(const struct marker *marker, uint32_t noted)
 		return VMAT_NO_CHUNK;
 	return (segment->first_chunk + count - 1) |
 	       (noted & 1 && segment->segment->blocks[bit / 64] >> bit % 64 & 1 ? 0 : INTO);
+}
+
+/*
+ * All noted granules as edges, in place. Each needs a word of a bitmap and a rank, which lie at random: they are
+ * asked for a few edges before. Counting bits is an instruction of its own on nearly every processor.
+ */
+RESOLVE_CLONES static void resolve_edges(struct marker *marker)
+{
+	const struct vmat_leaks_priv *priv = marker->priv;
+	const uint32_t *noted = priv->edges.words;
+	size_t count = priv->edges.count;
+
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count) {
+			uint32_t granule = noted[i + AHEAD] >> 1;
+			const struct vmat_reach_segment *segment = segment_of(priv, granule);
+			size_t word = (granule - segment->first_granule) / 64;
+
+			if (segment->ranks) {
+				__builtin_prefetch(&segment->segment->begins[word]);
+				__builtin_prefetch(&segment->ranks[word]);
+			}
+		}
+		marker->edges[i] = edge_of(marker, noted[i]);
+	}
 }
 
 static int number_chunks(struct marker *marker)
@@ -373,8 +406,7 @@ static int mark_all(struct marker *marker)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < marker->priv->edges.count; i++)
-		marker->edges[i] = edge_of(marker, marker->priv->edges.words[i]);
+	resolve_edges(marker);
 	mark_by_starts(marker);
 	mark_by_any(marker);
 	for (uint32_t chunk = 0; chunk < marker->priv->chunks_count; chunk++) {
