@@ -33,10 +33,7 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 			cli_line("libc may have a heap beside it: --allocator glibc shows that");
 		return;
 	}
-	if (heap->is_approximate)
-		cli_line("read while the process ran: approximate");
-	else if (vmat_is_known(heap->stopped_ns))
-		cli_line("the process stood still for %.1f ms", (double)heap->stopped_ns / 1e6);
+	cli_head_stop(heap);
 	cli_line("M_TRIM_THRESHOLD %s, M_MMAP_THRESHOLD %s, tcache_count %s\n",
 		 cli_size(output, heap->trim_threshold), cli_size(output, heap->mmap_threshold),
 		 cli_count(heap->tcache_count));
@@ -89,7 +86,7 @@ static int write_json(const struct cli_subject *subject, const struct cli_output
 	vmat_json_bool(json, "walked", heap->is_walked);
 	vmat_json_string(json, "why_not", heap->is_walked ? NULL : heap->why_not);
 	vmat_json_bool(json, "approximate", heap->is_approximate);
-	vmat_json_number(json, "stopped_ns", heap->stopped_ns);
+	cli_json_stop(json, heap);
 	vmat_json_number(json, "trim_threshold", heap->trim_threshold);
 	vmat_json_number(json, "mmap_threshold", heap->mmap_threshold);
 	vmat_json_number(json, "tcache_count", heap->tcache_count);
@@ -167,6 +164,7 @@ static int write_chunks(const struct cli_subject *subject, const struct cli_outp
 		json = cli_document_begin(subject, SCHEMA);
 		if (json) {
 			vmat_json_bool(json, "approximate", heap->is_approximate);
+			cli_json_stop(json, heap);
 			r = cli_output_json(output, json, &rows);
 			r = r < 0 ? r : cli_document_end(json);
 		}
@@ -208,7 +206,9 @@ static int heap_run(const struct cli_args *args)
 {
 	struct vmat_heap_options options = { .size = sizeof(options),
 					     .is_running_allowed = args->no_stop,
-					     .allocator = args->allocator };
+					     .allocator = args->allocator,
+					     .is_snapshot_wanted = args->snapshot,
+					     .expect = cli_expect_stop };
 	struct cli_output output;
 	struct cli_subject subject;
 	int code = cli_output_init(&output, args,
@@ -237,7 +237,9 @@ static const struct cli_option options[] = {
 	{ 0, "no-stop", NULL, CLI_NO_VALUE, AT(no_stop),
 	  "do not stop the process: the sums are approximate" },
 	{ 0, "max-stop", "MS", CLI_NUMBER, AT(max_stop),
-	  "give up, and let the process go, after this many milliseconds (2000)" },
+	  "do not stop the process for more milliseconds than this (2000)" },
+	{ 0, "snapshot", NULL, CLI_NO_VALUE, AT(snapshot),
+	  "fork the process and read the copy, also when its heap is small" },
 	{ 0 },
 };
 
@@ -252,8 +254,9 @@ static const struct cli_example examples[] = {
 static const char *const text[] = {
 	"Walks the heap of glibc's, musl's or mimalloc's malloc from outside: what each arena took from the kernel, what of "
 	"it is in use, free, kept in caches, and what malloc_trim would give back.",
-	"All threads of the process stand still while its heap is read, for about 0.3 s per GiB, and "
-	"how long is printed. With --no-stop it runs on, and the sums are approximate.",
+	"All threads of the process stand still while its heap is read. Where that would take longer than 0.1 s, "
+	"the process is forked and runs on while the copy is read. How long it stood is printed, and "
+	"before, how long that is expected to be. With --no-stop it runs on, and the sums are approximate.",
 	"Other allocators (jemalloc, tcmalloc) are named and not walked; --allocator shows a heap that "
 	"libc has beside theirs.",
 	NULL,

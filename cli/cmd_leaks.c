@@ -27,9 +27,7 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 		       const struct vmat_leaks *leaks)
 {
 	cli_head_target(subject, output);
-	if (vmat_is_known(leaks->heap->stopped_ns))
-		cli_line("the process stood still for %.1f ms",
-			 (double)leaks->heap->stopped_ns / 1e6);
+	cli_head_stop(leaks->heap);
 	cli_line("%s blocks judged, %s searched for what refers to them", cli_count(leaks->blocks),
 		 cli_size(output, leaks->root_bytes));
 	cli_line("leaked: %s blocks, %s; held only by these: %s more, %s",
@@ -91,7 +89,7 @@ static int write_json(const struct cli_subject *subject, const struct cli_output
 
 	if (!json)
 		return -ENOMEM;
-	vmat_json_number(json, "stopped_ns", leaks->heap->stopped_ns);
+	cli_json_stop(json, leaks->heap);
 	vmat_json_number(json, "stopped_ms",
 			 vmat_is_known(leaks->heap->stopped_ns) ? leaks->heap->stopped_ns / 1000000
 								: leaks->heap->stopped_ns);
@@ -150,7 +148,9 @@ static int leaks_run(const struct cli_args *args)
 {
 	struct leaks_run run = { .options = { .size = sizeof(run.options),
 					      .heap = { .size = sizeof(run.options.heap),
-							.allocator = args->allocator } } };
+							.allocator = args->allocator,
+							.is_snapshot_wanted = args->snapshot,
+							.expect = cli_expect_stop } } };
 	struct cli_output output;
 	struct cli_subject subject;
 	int code = cli_output_init(&output, args, &vmat_list_leaks);
@@ -181,7 +181,9 @@ static const struct cli_option options[] = {
 	{ 0, "fail-over", "SIZE", CLI_SIZE, AT(fail_over),
 	  "exit with 1 only when more than this has leaked (0)" },
 	{ 0, "max-stop", "MS", CLI_NUMBER, AT(max_stop),
-	  "give up, and let the process go, after this many milliseconds (2000)" },
+	  "do not stop the process for more milliseconds than this (2000)" },
+	{ 0, "snapshot", NULL, CLI_NO_VALUE, AT(snapshot),
+	  "fork the process and read the copy, also when its heap is small" },
 	{ 0 },
 };
 
@@ -197,8 +199,9 @@ static const struct cli_example examples[] = {
 static const char *const text[] = {
 	"Finds the blocks of glibc's, musl's or mimalloc's malloc that no register, no stack, no writable memory and no "
 	"block in use refers to. Nothing is needed in the program: no restart, no preload.",
-	"All threads of the process stand still meanwhile, for about 0.6 s per GiB of heap, and how "
-	"long is printed. Blocks that only leaked ones refer to are counted with the one that leads "
+	"All threads of the process stand still while its memory is read. Where that would take longer than 0.1 s, "
+	"the process is forked and runs on while the copy is read. How long it stood is printed, and "
+	"before, how long that is expected to be. Blocks that only leaked ones refer to are counted with the one that leads "
 	"to them; of a ring of blocks, one is shown.",
 	"A number that looks like an address keeps a block alive, so some leaks stay unseen; a program "
 	"that keeps its addresses encoded shows leaks that are none.",

@@ -32,7 +32,7 @@ struct cli_args {
 	const char *columns, *sort, *width, *colour;
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
 
-	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop;
+	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop, snapshot;
 	const char *where, *max_stop, *fail_over, *allocator;
 	struct cli_values exclude_roots;
 	const char *file;

@@ -82,6 +82,10 @@ struct vmat_heap {
 	char why_not[252];
 	bool is_approximate; /* read while the process ran: sums may be off, findings false */
 	uint64_t stopped_ns; /* how long the process stood; 0 when it did not */
+	uint64_t
+		stop_estimate_ns; /* what was expected before the first stop; unknown when there was none */
+	bool is_snapshot; /* read from a copy of the process, made by fork: it stood only for that */
+	char no_snapshot_why[252]; /* why there is no copy although one was wanted; "" */
 
 	struct vmat_heap_arena *arenas; /* the main arena first */
 	size_t arenas_count;
@@ -109,7 +113,12 @@ struct vmat_heap {
 struct vmat_heap_options {
 	size_t size;
 	bool is_running_allowed; /* do not stop the process: the result is approximate */
-	uint64_t max_stop_ns;    /* 0: 2 s. Above it the process is let go and nothing is told */
+	uint64_t
+		max_stop_ns; /* 0: 2 s; of all stops together. Above it the process is let go and nothing is told */
+	bool is_snapshot_wanted; /* fork it, however small the heap is */
+	/* Called before the first stop, with how long that is expected to take. May be NULL. */
+	void (*expect)(uint64_t estimate_ns, bool is_snapshot, void *context);
+	void *expect_context;
 	const char *allocator; /* walk that of this name, whoever owns malloc; NULL: the owner's */
 };
 
@@ -134,10 +143,13 @@ int vmat_allocator_read(struct vmat_allocator *ret, struct vmat_target *target,
 /*
  * Walks the heap of the target, whose map (with VMAT_WANT_PAGES) is `map`.
  *
- * Errors: -EACCES/-EPERM; -ESRCH; -EBUSY another program traces it; -ETIMEDOUT the limit was reached, the
- * target was let go; -ENOMEM. An allocator that is not walked is no error (is_walked).
- * Needs: ptrace access. Cost: stops all threads for about 0.3 s per GiB of heap, unless
- * is_running_allowed; our own memory: 1/32 of the heap.
+ * The target stands while its heap is read, or, where that would take longer than 100 ms, while it is forked: then
+ * the copy is read, and the target runs on.
+ *
+ * Errors: -EACCES/-EPERM; -ESRCH; -EBUSY another program traces it; -ETIMEDOUT the estimate is above the
+ * limit and it was not stopped, or the limit was reached and it was let go; -ENOMEM. An allocator that is not walked is no error (is_walked).
+ * Needs: ptrace access. Cost: stops all threads for about 0.3 s per GiB of heap, or for the fork 0.04 s per
+ * GiB of all its memory, unless is_running_allowed; our own memory: 1/32 of the heap.
  */
 int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
 		   const struct vmat_heap_options *options, struct vmat_error *err);

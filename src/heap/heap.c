@@ -11,9 +11,7 @@
 #include "base/cleanup.h"
 #include "heap/heap_priv.h"
 
-#define DEFAULT_STOP_NS 2000000000ULL
-
-enum { TRIES = 4, SEGMENTS_MAX = 1 << 20, TCACHES_MAX = 1 << 20, ARENAS_MAX = 65536 };
+enum { SEGMENTS_MAX = 1 << 20, TCACHES_MAX = 1 << 20, ARENAS_MAX = 65536 };
 
 const char *vmat_chunk_state_name(enum vmat_chunk_state state)
 {
@@ -73,169 +71,6 @@ static void cleanup_heap(struct vmat_heap **heap)
 	vmat_heap_free(*heap);
 }
 
-static void refuse(struct vmat_heap *heap, const char *why)
-{
-	const char *help = heap->priv->allocator.help ? heap->priv->allocator.help : "";
-
-	snprintf(heap->why_not, sizeof(heap->why_not), "%s%s%s", why, help[0] ? ": " : "", help);
-}
-
-static const struct vmat_heap_ops *const walked[] = {
-	&vmat_ptmalloc_ops,
-	&vmat_ptmalloc32_ops,
-	&vmat_musl_ops,
-	&vmat_mimalloc_ops,
-};
-
-enum { WALKED = sizeof(walked) / sizeof(walked[0]) };
-
-/* Is this the malloc of the target, or, where nobody has a name for that, may it be? */
-static bool may_be(const struct vmat_heap *heap, const struct vmat_heap_ops *ops)
-{
-	return (!heap->allocator[0] || strcmp(heap->allocator, ops->name) == 0) &&
-	       heap->priv->memory.word_size == (ops->word_size ? ops->word_size : 8);
-}
-
-/* Only for what is walked is the target stopped. */
-static bool is_walkable(struct vmat_heap *heap)
-{
-	bool is_known = false;
-
-	for (size_t i = 0; i < WALKED; i++) {
-		is_known |= strcmp(heap->allocator, walked[i]->name) == 0;
-		if (may_be(heap, walked[i]))
-			return true;
-	}
-	refuse(heap, is_known ? "its heap is walked in programs of 64 bit only"
-			      : "this allocator is known by name only");
-	return false;
-}
-
-/* The first whose structures are there. */
-static int find_any(struct vmat_heap *heap)
-{
-	int err = -ENOENT;
-
-	for (size_t i = 0; i < WALKED && err == -ENOENT; i++) {
-		if (!may_be(heap, walked[i]))
-			continue;
-		heap->priv->ops = walked[i];
-		err = walked[i]->find(heap);
-	}
-	return err;
-}
-
-/* The walk over the map that is there. */
-static int walk_map(struct vmat_heap *heap)
-{
-	int err;
-
-	vmat_heap_memory_drop(&heap->priv->memory);
-	err = find_any(heap);
-	if (err == -ENOENT) {
-		refuse(heap, heap->allocator[0]
-				     ? heap->priv->ops->not_found
-				     : "no malloc that is walked was found in the "
-				       "program's data: none was ever used, or its layout "
-				       "is not known");
-		return 0;
-	}
-	if (!err)
-		err = heap->priv->ops->walk(heap);
-	heap->is_walked = !err;
-	return err;
-}
-
-/*
- * Everything that is done while the target stands. The map is read again: what was read before may
- * have grown. Our own memory may be allocated meanwhile, since nothing of ours waits for the target.
- */
-static int walk(struct vmat_heap *heap)
-{
-	static const struct vmat_map_options options = { .size = sizeof(options) };
-	struct vmat_heap_priv *priv = heap->priv;
-	int err;
-
-	vmat_map_free(priv->map);
-	priv->map = NULL;
-	err = vmat_map_read(&priv->map, priv->memory.target, &options, NULL);
-	return err ? err : walk_map(heap);
-}
-
-static int explain(struct vmat_target *target, int code, struct vmat_error *err)
-{
-	switch (code) {
-	case -EACCES:
-	case -EPERM:
-		return vmat_target_explain(target, "read mem", code, err);
-	case -ESRCH:
-		return vmat_error_set(err, code, "process %d has ended",
-				      (int)vmat_target_process(target)->pid);
-	case -ENOMEM:
-		return vmat_error_set(err, code, "out of memory");
-	case -EOPNOTSUPP:
-		return vmat_error_set(
-			err, code,
-			"the heap cannot be walked: memory is read only where pages are known to "
-			"be there, and pagemap cannot be read");
-	default:
-		return vmat_error_set(err, code, "the heap cannot be walked: %s",
-				      strerrordesc_np(-code));
-	}
-}
-
-/* One stop, one walk, and what is to be done with it while the target stands. */
-static int walk_once(struct vmat_heap *heap, const struct vmat_stop_options *stop_options,
-		     bool is_running_allowed, bool is_last, vmat_heap_standing_fn *while_standing,
-		     void *context, struct vmat_error *err)
-{
-	struct vmat_target *target = heap->priv->memory.target;
-	struct vmat_stop *stop = NULL;
-	uint64_t stopped_ns = 0;
-	int code = 0, ended;
-
-	if (!is_running_allowed)
-		code = vmat_stop_begin(&stop, target, stop_options, err);
-	if (code)
-		return code;
-	code = walk(heap);
-	if (!code && heap->is_walked && while_standing && (is_last || !heap->findings_total))
-		code = while_standing(heap, stop, context);
-	ended = stop ? vmat_stop_end(stop, &stopped_ns) : 0;
-	heap->stopped_ns += stopped_ns;
-	heap->is_approximate = !stop;
-	if (ended)
-		return vmat_error_set(
-			err, ended,
-			"the heap could not be read within %llu ms, and the process was let "
-			"go.\n  Give more time with --max-stop MS",
-			(unsigned long long)(stop_options->max_stop_ns / 1000000));
-	return code ? explain(target, code, err) : 0;
-}
-
-/*
- * A thread that is stopped in the middle of malloc leaves lists that do not fit for that moment. What is really
- * broken is still so a moment later: only that is told.
- */
-static int walk_standing(struct vmat_heap *heap, const struct vmat_heap_options *options,
-			 vmat_heap_standing_fn *while_standing, void *context,
-			 struct vmat_error *err)
-{
-	const struct vmat_stop_options stop_options = {
-		.size = sizeof(stop_options),
-		.max_stop_ns = options->max_stop_ns ? options->max_stop_ns : DEFAULT_STOP_NS,
-	};
-
-	for (int try = 1; try <= TRIES; try++) {
-		int code = walk_once(heap, &stop_options, options->is_running_allowed, try == TRIES,
-				     while_standing, context, err);
-
-		if (code || !heap->is_walked || !heap->findings_total)
-			return code;
-	}
-	return 0;
-}
-
 static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_map *map)
 {
 	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = calloc(1, sizeof(*heap));
@@ -250,6 +85,7 @@ static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->allocator = heap->allocator_why = "";
+	heap->stop_estimate_ns = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	return vmat_take_ptr(&heap);
 }
 
@@ -262,66 +98,26 @@ struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct 
 		return NULL;
 	heap->priv->map = map;
 	heap->allocator = ops->name;
-	if (!walk_map(heap) && heap->is_walked)
+	if (!vmat_heap_walk_map(heap) && heap->is_walked)
 		vmat_heap_sum(heap);
 	heap->priv->map = NULL;
 	return heap;
 }
 
-/* "glibc" and "glibc malloc" both call for that. */
-static bool is_called(const struct vmat_heap_ops *ops, const char *name)
-{
-	size_t length = strlen(name);
-
-	return strncmp(ops->name, name, length) == 0 &&
-	       (ops->name[length] == '\0' || ops->name[length] == ' ');
-}
-
-/* Whose heap is walked: that of malloc's owner, or the one that was asked for. */
-static int choose(struct vmat_heap *heap, const struct vmat_map *map,
-		  const struct vmat_heap_options *options, struct vmat_error *err)
-{
-	struct vmat_allocator *allocator = &heap->priv->allocator;
-	const char *asked = NULL;
-	int code = vmat_allocator_read(allocator, heap->priv->memory.target, map, err);
-
-	if (code)
-		return code;
-	heap->allocator = allocator->name;
-	heap->allocator_why = allocator->why;
-	if (!options->allocator)
-		return 0;
-	for (size_t i = 0; i < WALKED; i++) {
-		if (is_called(walked[i], options->allocator))
-			asked = walked[i]->name;
-	}
-	if (!asked)
-		return vmat_error_set(err, -EINVAL,
-				      "no allocator '%.64s' is walked.\n  Those are glibc, musl "
-				      "and mimalloc",
-				      options->allocator);
-	allocator->help = "";
-	heap->allocator = asked;
-	if (strcmp(asked, allocator->name) != 0)
-		heap->allocator_why = "asked for";
-	return 0;
-}
-
 int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			    const struct vmat_map *map, const struct vmat_heap_options *options,
-			    vmat_heap_standing_fn *while_standing, void *context,
-			    struct vmat_error *err)
+			    const struct vmat_heap_visitor *visitor, struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = new_heap(target, map);
 	int code;
 
 	if (!heap)
 		return vmat_error_set(err, -ENOMEM, "out of memory");
-	code = choose(heap, map, options, err);
+	code = vmat_heap_choose_allocator(heap, map, options, err);
 	if (code)
 		return code;
-	if (is_walkable(heap)) {
-		code = walk_standing(heap, options, while_standing, context, err);
+	if (vmat_heap_is_walkable(heap)) {
+		code = vmat_heap_walk_standing(heap, map, options, visitor, err);
 		if (code)
 			return code;
 	}
@@ -342,7 +138,7 @@ int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const struct vmat_map *map,
 		   const struct vmat_heap_options *options, struct vmat_error *err)
 {
-	return vmat_heap_read_standing(ret, target, map, options, NULL, NULL, err);
+	return vmat_heap_read_standing(ret, target, map, options, NULL, err);
 }
 
 void vmat_heap_each(const struct vmat_heap *heap,

@@ -119,17 +119,33 @@ struct vmat_heap_priv {
 	uint64_t steps; /* links that may still be followed: a broken heap must not keep us */
 };
 
-/*
- * vmat_heap_read, and `while_standing` is called after the walk, while the target still stands (`stop` is NULL
- * when it does not). What it returns, if negative, ends the reading. It is not called for a heap that is not
- * walked.
- */
-typedef int vmat_heap_standing_fn(struct vmat_heap *heap, const struct vmat_stop *stop,
-				  void *context);
+/* What else is to be done with a heap that is being read. Either may be NULL; a negative result ends the reading. */
+struct vmat_heap_visitor {
+	/* All threads stand and the map has been read, but nothing of the heap. `stop` is NULL when they run. */
+	int (*before)(struct vmat_heap *heap, const struct vmat_stop *stop, void *context);
+	/* After the walk, while the target, or its copy (vmat_stop_fork), still stands. Only for a heap that is walked. */
+	int (*after)(struct vmat_heap *heap, const struct vmat_stop *stop, void *context);
+	void *context;
+	bool reads_all; /* all memory is read, not only the heap: for the estimate */
+};
+
+/* vmat_heap_read with a visitor (NULL: none). */
 int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			    const struct vmat_map *map, const struct vmat_heap_options *options,
-			    vmat_heap_standing_fn *while_standing, void *context,
-			    struct vmat_error *err);
+			    const struct vmat_heap_visitor *visitor, struct vmat_error *err);
+
+/* heap_stop.c: stops the target, or forks it, walks, visits, lets it go; once more when that found faults. */
+int vmat_heap_walk_standing(struct vmat_heap *heap, const struct vmat_map *map,
+			    const struct vmat_heap_options *options,
+			    const struct vmat_heap_visitor *visitor, struct vmat_error *err);
+
+/* heap_walk.c: whose heap is walked: that of malloc's owner, or the one that was asked for. */
+int vmat_heap_choose_allocator(struct vmat_heap *heap, const struct vmat_map *map,
+			       const struct vmat_heap_options *options, struct vmat_error *err);
+/* Only for what is walked is the target stopped. Else why_not says why. */
+bool vmat_heap_is_walkable(struct vmat_heap *heap);
+/* The walk over the map that is there. */
+int vmat_heap_walk_map(struct vmat_heap *heap);
 
 /* A walk over any target with this map, which stays the caller's: for tests. NULL when there is no memory. */
 struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct vmat_target *target,

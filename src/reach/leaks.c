@@ -148,16 +148,25 @@ static int keep_stack_pointers(struct vmat_leaks *leaks, const struct vmat_stop 
 	return 0;
 }
 
-static int while_standing(struct vmat_heap *heap, const struct vmat_stop *stop, void *context)
+/* While the threads themselves stand: a copy of the process has none of them. */
+static int read_stacks(struct vmat_heap *heap, const struct vmat_stop *stop, void *context)
+{
+	struct vmat_leaks *leaks = context;
+	int err;
+
+	(void)stop;
+	leaks->priv->stacks = vmat_stacks_free(leaks->priv->stacks);
+	err = vmat_stacks_read(&leaks->priv->stacks, heap->priv->memory.target, heap->priv->map,
+			       NULL);
+	return err == -ENOMEM ? err : 0;
+}
+
+static int collect(struct vmat_heap *heap, const struct vmat_stop *stop, void *context)
 {
 	struct vmat_leaks *leaks = context;
 	int err;
 
 	leaks->heap = heap;
-	err = vmat_stacks_read(&leaks->priv->stacks, heap->priv->memory.target, heap->priv->map,
-			       NULL);
-	if (err == -ENOMEM)
-		return err;
 	err = number_segments(leaks);
 	if (!err && leaks->priv->segments_count)
 		err = vmat_reach_collect(leaks, stop);
@@ -275,6 +284,9 @@ int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 		    struct vmat_error *err)
 {
 	vmat_cleanup(cleanup_leaks) struct vmat_leaks *leaks = calloc(1, sizeof(*leaks));
+	struct vmat_heap_visitor visitor = { .before = read_stacks,
+					     .after = collect,
+					     .reads_all = true };
 	struct vmat_heap_options stopping = options->heap;
 	int code;
 
@@ -289,8 +301,8 @@ int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 	leaks->priv->excluded = options->excluded;
 	leaks->priv->excluded_count = options->excluded_count;
 	stopping.is_running_allowed = false;
-	code = vmat_heap_read_standing(&leaks->heap, target, map, &stopping, while_standing, leaks,
-				       err);
+	visitor.context = leaks;
+	code = vmat_heap_read_standing(&leaks->heap, target, map, &stopping, &visitor, err);
 	if (code)
 		return code;
 	if (!leaks->heap->is_walked)

@@ -104,6 +104,18 @@ static const struct vmat_copied *copied_at(const struct vmat_target *copy, uint6
 	return range;
 }
 
+bool vmat_snapshot_has(const struct vmat_target *copy, uint64_t start, uint64_t end)
+{
+	while (start < end) {
+		uint64_t until = end;
+
+		if (!copied_at(copy, start, &until))
+			return false;
+		start = until;
+	}
+	return true;
+}
+
 static int snapshot_scan(struct vmat_target *copy, uint64_t *addr, uint64_t end, uint32_t want,
 			 struct vmat_page_run *runs, size_t count, uint32_t *known)
 {

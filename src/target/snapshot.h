@@ -14,4 +14,7 @@
 /* `original` must outlive it. Closed with vmat_target_close. 0, -ENOMEM, or -errno of /proc. */
 int vmat_snapshot_open(struct vmat_target **ret, struct vmat_target *original, pid_t child);
 
+/* Does the child have all of [start, end)? */
+bool vmat_snapshot_has(const struct vmat_target *copy, uint64_t start, uint64_t end);
+
 #endif

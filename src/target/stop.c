@@ -402,6 +402,11 @@ int vmat_stop_fork(struct vmat_stop *stop, struct vmat_target **ret, struct vmat
 	return explain(stop->target, shared, code, err);
 }
 
+bool vmat_stop_is_copied(const struct vmat_stop *stop, uint64_t start, uint64_t end)
+{
+	return stop->copy && vmat_snapshot_has(stop->copy, start, end);
+}
+
 /* The number that a new child of the forking thread has: one without an exit signal (proc(5): stat, field 38). */
 static pid_t find_child(struct vmat_stop *stop)
 {

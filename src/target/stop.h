@@ -112,6 +112,9 @@ bool vmat_stop_is_over(const struct vmat_stop *stop);
  */
 int vmat_stop_fork(struct vmat_stop *stop, struct vmat_target **ret, struct vmat_error *err);
 
+/* After vmat_stop_fork: does the copy have all of [start, end), as it was? Else it is read from what runs. */
+bool vmat_stop_is_copied(const struct vmat_stop *stop, uint64_t start, uint64_t end);
+
 /*
  * Lets all threads go on, and frees. `*stopped_ns` (may be NULL) is how long the target stood: from the
  * first thread that was told to stop to the last that was let go; after a fork also the short stop of
