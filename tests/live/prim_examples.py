@@ -81,7 +81,54 @@ def fault_counts(t):
              f"fault_counts: the addresses, or why there are none: {lines[3]}")
 
 
+def coroutines(t):
+    """Coroutine n walks n % 16 frames down, yields in each and at its end, and adds up n + the depth of each frame."""
+    count, live = 20000, 500
+    depths = [n % 16 for n in range(count)]
+    switches = sum(d + 2 for d in depths)
+    total = sum((d + 1) * n + d * (d + 1) // 2 for n, d in enumerate(depths))
+    for name in ("coroutines", "coroutines_ucontext"):
+        for without in ("", "madv_guard,process_madvise"):
+            status, out, err = example(name, str(count), str(live), env=dict(os.environ, VMAT_WITHOUT=without))
+            said = f"{name}{' without ' + without if without else ''}"
+            t.is_((status, err), (0, ""), f"{said}: ends well")
+            lines = out.splitlines()
+            t.is_(lines[:1], [f"{count} coroutines on {live} stacks, {switches} switches, sum {total}"], f"{said}: all have run to their end")
+            found = re.match(r"deepest stack (\d+) bytes; (\d+) guards without a mapping, (\d+) with$", lines[1])
+            if t.ok(found, f"{said}: tells of its stacks", out):
+                deepest, cheap, dear = (int(n) for n in found.groups())
+                t.ok(16 * 1024 < deepest < 40 * 1024, f"{said}: sixteen frames of 1 KiB are its deepest stack", deepest)
+                t.is_(cheap + dear, live, f"{said}: each stack has a guard")
+            t.is_(lines[2:], ["a coroutine without an end: Segmentation fault"], f"{said}: the guard stops one without an end")
+
+
+def recycle(t):
+    """Fifteen pages: what was given back faults again, what was cleared or kept does not."""
+    status, out, err = example("recycle", env=dict(os.environ, VMAT_WITHOUT=""))
+    t.is_((status, err), (0, ""), "recycle: ends well")
+    rows = {name.strip(): (int(faults), int(zero) if zero else None)
+            for name, faults, zero in re.findall(r"^(.{28}) +(\d+) faults(?:, +(\d+) of 15 pages were zero)?$", out, re.M)}
+    free = rows.pop("MADV_FREE", (0, 0))
+    t.is_(rows, {"nothing: the first use": (15, None), "MADV_NORMAL": (0, 0), "memset": (0, 15), "MADV_DONTNEED": (15, 15),
+                 "mmap over it": (15, 15), "a pool": (0, 15), "a pool that keeps nothing": (15, 15)}, "recycle: faults of each way")
+    t.ok(free[0] == free[1], "recycle: MADV_FREE: what the kernel took faults again and is zero", free)
+    costs = re.search(r"looking (\d+) \+ ([\d.]+) a page, clearing ([\d.]+) a page, a fault (\d+), giving back (\d+) \+ ([\d.]+) a page", out)
+    shares = re.findall(r"^ *(\d+) KiB: above +([\d.]+) % instead of MADV_DONTNEED, above +([\d.]+) % instead of looking first, "
+                        r"above +([\d.]+) % in batches of 32$", out, re.M)
+    if not t.ok(costs and [int(s[0]) for s in shares] == [64, 4096, 65536], "recycle: costs, and shares for three sizes", out):
+        return
+    look, look_page, clear, fault, give, give_page = (float(n) for n in costs.groups())
+    wrong = []
+    for kib, *said in shares:
+        pages = int(kib) // 4
+        want = [(pages * clear - give) / (pages * (give_page + fault)), (pages * clear - look) / (pages * (look_page + clear)),
+                (pages * clear - look / 32) / (pages * (look_page + clear))]
+        want = [100 * min(1, max(0, share)) for share in want]
+        wrong += [(kib, said, want)] if any(abs(float(s) - w) > 1.5 for s, w in zip(said, want)) else []
+    t.is_(wrong, [], "recycle: the shares follow from the costs")
+
+
 t = tap.Tap()
-for section in (copied, dirty, fault_counts, growing_buffer, size_grid):
+for section in (copied, coroutines, dirty, fault_counts, growing_buffer, recycle, size_grid):
     t.section(section)
 t.done()
