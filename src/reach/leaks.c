@@ -4,6 +4,7 @@
  * leaks hold.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,43 @@ static int group_leaks(struct vmat_leaks *leaks)
 	return 0;
 }
 
+static void say_partial(struct vmat_leaks *leaks, const char *format, ...) VMAT_PRINTF(2, 3);
+
+static void say_partial(struct vmat_leaks *leaks, const char *format, ...)
+{
+	size_t used = strlen(leaks->partial_why);
+	va_list args;
+
+	if (used && used + 2 < sizeof(leaks->partial_why)) {
+		memcpy(leaks->partial_why + used, "; ", 3);
+		used += 2;
+	}
+	va_start(args, format);
+	vsnprintf(leaks->partial_why + used, sizeof(leaks->partial_why) - used, format, args);
+	va_end(args);
+	leaks->is_partial = true;
+}
+
+/* What was not seen, so that nobody takes these for all leaks, or for leaks beyond doubt. */
+static void judge(struct vmat_leaks *leaks)
+{
+	if (leaks->heap->findings_total)
+		say_partial(leaks,
+			    "the heap has %zu findings (`vmatlas heap`): blocks behind them were "
+			    "not judged",
+			    leaks->heap->findings_total);
+	else if (leaks->heap->is_partial)
+		say_partial(leaks, "%s", leaks->heap->partial_why);
+	if (!leaks->priv->stacks)
+		say_partial(leaks,
+			    "the stacks could not be told: unused parts of them count as roots");
+	if (leaks->priv->unread)
+		say_partial(leaks,
+			    "%llu KiB are in swap or could not be read: blocks that only they "
+			    "refer to are shown as leaks",
+			    (unsigned long long)(leaks->priv->unread / 1024));
+}
+
 int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const struct vmat_map *map,
 		    const struct vmat_leaks_options *options, bool has_places,
 		    struct vmat_error *err)
@@ -311,18 +349,7 @@ int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 	code = leaks->priv->segments_count ? vmat_reach_mark(leaks) : 0;
 	if (code)
 		return vmat_error_set(err, code, "out of memory");
-	if (leaks->heap->findings_total) {
-		leaks->is_partial = true;
-		snprintf(
-			leaks->partial_why, sizeof(leaks->partial_why),
-			"the heap has %zu findings (`vmatlas heap`): blocks behind them were not judged",
-			leaks->heap->findings_total);
-	}
-	if (!leaks->priv->stacks) {
-		leaks->is_partial = true;
-		snprintf(leaks->partial_why, sizeof(leaks->partial_why),
-			 "the stacks could not be told: unused parts of them count as roots");
-	}
+	judge(leaks);
 	*ret = vmat_take_ptr(&leaks);
 	return 0;
 }

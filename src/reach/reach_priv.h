@@ -72,7 +72,8 @@ struct vmat_leaks_priv {
 	uint64_t *addrs;               /* of each chunk, ascending */
 	uint64_t *stack_pointers;      /* of each of `stacks`; 0: not known */
 
-	bool is_full;                         /* an array had no room */
+	bool is_full;    /* an array had no room */
+	uint64_t unread; /* bytes that may hold addresses and could not be read */
 	const struct vmat_excluded *excluded; /* the caller's, while the target stands */
 	size_t excluded_count;
 	struct vmat_strings types;

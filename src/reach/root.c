@@ -101,6 +101,31 @@ static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words
 	}
 }
 
+/*
+ * Where to go on behind a page that could not be read. Pages that were never touched hold no addresses; those in swap, or
+ * gone since the scan, may.
+ */
+static uint64_t behind_absent(struct vmat_leaks *leaks, uint64_t page, uint64_t end)
+{
+	uint64_t at = page, until = page + VMAT_HEAP_PAGE;
+	struct vmat_page_run run;
+	uint32_t known;
+	int count = 0;
+
+	end = (end + VMAT_HEAP_PAGE - 1) & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
+	while (at < end && count == 0)
+		count = vmat_source_scan(leaks->heap->priv->memory.target, &at, end,
+					 VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED, &run, 1, &known);
+	if (count == 0)
+		return end;
+	if (count > 0 && run.start > page)
+		return run.start;
+	if (count > 0 && !(run.flags & VMAT_PAGE_PRESENT))
+		until = run.end;
+	leaks->priv->unread += until - page;
+	return until;
+}
+
 /* All words of [start, end) that are there. */
 static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t start,
 		       uint64_t end)
@@ -115,8 +140,7 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		size_t size;
 
 		if (!vmat_heap_stream(memory, start, &word, 1)) {
-			/* Absent pages hold no addresses. */
-			start = (start & ~(uint64_t)(VMAT_HEAP_PAGE - 1)) + VMAT_HEAP_PAGE;
+			start = behind_absent(leaks, start & ~(uint64_t)(VMAT_HEAP_PAGE - 1), end);
 			continue;
 		}
 		bytes = memory->window + (start - memory->window_start);
@@ -132,18 +156,25 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 /* The same, but only for runs of pages that a scan says are there: for large and sparse memory. */
 static void note_present(struct vmat_leaks *leaks, uint64_t start, uint64_t end, bool only_copied)
 {
-	uint32_t want = VMAT_PAGE_PRESENT | (only_copied ? VMAT_PAGE_FILE : 0), known;
+	uint32_t want = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | (only_copied ? VMAT_PAGE_FILE : 0);
+	uint32_t known;
 	struct vmat_page_run runs[64];
 
 	while (start < end) {
 		int count = vmat_source_scan(leaks->heap->priv->memory.target, &start, end, want,
 					     runs, 64, &known);
 
-		if (count < 0)
+		if (count < 0) {
+			leaks->priv->unread += end - start;
 			return;
+		}
 		for (int i = 0; i < count; i++) {
 			if (only_copied && runs[i].flags & VMAT_PAGE_FILE)
 				continue;
+			if (runs[i].flags & VMAT_PAGE_SWAPPED) {
+				leaks->priv->unread += runs[i].end - runs[i].start;
+				continue;
+			}
 			leaks->root_bytes += runs[i].end - runs[i].start;
 			note_range(leaks, &leaks->priv->roots, runs[i].start, runs[i].end);
 		}

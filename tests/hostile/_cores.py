@@ -14,7 +14,7 @@ FACTORY = os.path.join(tap.BUILD, "tests/factory")
 def make(folder):
     """(name, path) of some cores: two of vmatlas dump, one of gdb."""
     cores = []
-    for name, command in (("heap", ["heap_truth", "2", "400", "1", folder + "/list"]), ("leaks", ["leak_truth", "1"])):
+    for name, command in (("heap", ["heap_truth", "2", "400", "m", folder + "/list"]), ("leaks", ["leak_truth", "1"])):
         process = subprocess.Popen([os.path.join(FACTORY, command[0]), *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         process.stdout.readline()
         process.stdout.readline()

@@ -10,7 +10,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
+import programs
 import tap
+from factory import NotPossible
 from heap_check import heap
 
 t = tap.Tap()
@@ -26,18 +28,32 @@ PROGRAMS = [
 ]
 
 
+def judge(name, pid):
+    doc = heap(t, pid)
+    good = doc and doc["walked"] and doc["findings_total"] == 0 and all(a["complete"] for a in doc["arenas"])
+    t.ok(good and not doc["partial"], f"{name}: walked to the end of every arena, free chunks equal bins",
+         doc and json.dumps([doc["findings"], doc["partial_why"]]))
+    t.ok(doc and doc["totals"]["in_use"] > 1000, f"{name}: something is in use")
+
+
 def real_programs():
     for name, command in PROGRAMS:
         if not shutil.which(command[0]):
-            t.diag(f"{name} is not installed")
+            t.skip(name, f"{command[0]} is not installed")
             continue
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(1.5)
-            doc = heap(t, process.pid)
+            judge(name, process.pid)
             process.kill()
-        good = doc and doc["walked"] and doc["findings_total"] == 0 and all(a["complete"] for a in doc["arenas"])
-        t.ok(good, f"{name}: walked to the end of every arena, free chunks equal bins", doc and json.dumps(doc["findings"]))
-        t.ok(doc and doc["totals"]["in_use"] > 1000, f"{name}: something is in use")
+
+
+def postgres():
+    try:
+        with programs.postgres() as (postmaster, session):
+            judge("postgres, the server", postmaster)
+            judge("postgres, a session", session)
+    except NotPossible as reason:
+        t.skip("postgres", reason)
 
 
 def other_allocators():
@@ -50,5 +66,6 @@ def other_allocators():
 
 
 real_programs()
+postgres()
 other_allocators()
 t.done()

@@ -3,7 +3,9 @@
 """Memory in swap: how much of each region, which pages, and copies of file pages that lie there. The test adds 64 MiB of swap in its
 temporary folder for as long as it runs, and tells the kernel to put pages of its own target there (MADV_PAGEOUT)."""
 import contextlib
+import json
 import os
+import re
 import subprocess
 import sys
 
@@ -87,6 +89,16 @@ def check_swap(t, pid, without):
     t.is_([r["swap"] for r in dear["regions"]], [r["swap"] for r in doc["regions"]], f"{said}: the same with PSS")
 
 
+def check_leaks(t, pid):
+    """Nothing is swapped in, so what lies in swap may refer to any block."""
+    before = proc.status(pid)["VmSwap"]
+    doc = json.loads(proc.vmatlas("leaks", "-J", pid).out)
+    found = re.search(r"(\d+) KiB are in swap", doc["partial_why"] or "")
+    t.ok(doc["partial"] and found and 4 << 10 <= int(found.group(1)) <= before >> 10, "leaks: is partial, with what lies in swap",
+         f"{doc['partial_why']}, VmSwap {before >> 10} KiB")
+    t.is_(proc.status(pid)["VmSwap"], before, "leaks: nothing was swapped in")
+
+
 def swapped(t):
     with programs.folder() as folder, more_swap(folder) as why:
         if why:
@@ -99,6 +111,7 @@ def swapped(t):
                 return
             for without in (None, "pagemap_scan", "page_guard", "page_frames,kpageflags"):
                 check_swap(t, process.pid, without)
+            check_leaks(t, process.pid)
 
 
 t = tap.Tap()
