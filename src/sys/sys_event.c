@@ -2,6 +2,7 @@
 #include "sys/sys_event.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -32,6 +33,14 @@ int vmat_sys_poll(struct pollfd *descriptors, unsigned count, int timeout_ms)
 		ready = -errno;
 	errno = saved;
 	return ready;
+}
+
+int vmat_sys_duplicate(int fd)
+{
+	int saved = errno, copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), code = copy < 0 ? -errno : copy;
+
+	errno = saved;
+	return code;
 }
 
 void vmat_sys_close(int fd)

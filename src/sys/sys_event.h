@@ -17,6 +17,9 @@ void vmat_sys_event_signal(int fd);
 /* poll(2) that goes on after EINTR. */
 int vmat_sys_poll(struct pollfd *descriptors, unsigned count, int timeout_ms);
 
+/* A duplicate with O_CLOEXEC. */
+int vmat_sys_duplicate(int fd);
+
 /* close(2); a negative number is fine. */
 void vmat_sys_close(int fd);
 

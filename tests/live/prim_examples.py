@@ -128,7 +128,20 @@ def recycle(t):
     t.is_(wrong, [], "recycle: the shares follow from the costs")
 
 
+def image(t):
+    """Money that is moved all the time is all there in each image, but for the unit that is on its way."""
+    for way in ("fork", "protect"):
+        status, out, err = example("image", way)
+        if way == "protect" and status and re.search("Operation not (supported|permitted)", err):
+            t.ok(True, "image: protect is not there, and that is said")
+            continue
+        t.ok(status == 0 and re.fullmatch(rf"{way}: whole; 8388608 bytes each; in the file [01] units are missing, in the pipe [01]\n", out),
+             f"image: {way}: nothing is missing in the file nor in the pipe", f"{status} {out} {err}")
+        found = re.search(r"in the file (\d) .* pipe (\d)", out)
+        t.ok(found and found[1] == found[2], f"image: {way}: both sinks have the same image", out)
+
+
 t = tap.Tap()
-for section in (copied, coroutines, dirty, fault_counts, growing_buffer, recycle, size_grid):
+for section in (copied, coroutines, dirty, fault_counts, growing_buffer, image, recycle, size_grid):
     t.section(section)
 t.done()
