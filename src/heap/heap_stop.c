@@ -254,7 +254,8 @@ static int walk_once(struct reading *reading, bool is_last)
 	bool is_told = false;
 	int code = 0, ended;
 
-	if (!reading->options->is_running_allowed)
+	/* A core stands, whatever was asked for: what it says is exact. */
+	if (!reading->options->is_running_allowed || vmat_target_process(target)->core)
 		code = vmat_stop_begin(&stop, target, &stop_options, reading->err);
 	if (code)
 		return code;

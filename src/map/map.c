@@ -67,6 +67,27 @@ static int check_end(struct vmat_map *map, struct vmat_target *target)
 	return 0;
 }
 
+/* No core has them: all else of its map is told. */
+static bool has_no_smaps(const struct vmat_target *target)
+{
+	return vmat_target_process(target)->core;
+}
+
+static void forget_smaps(struct vmat_map *map)
+{
+	const uint64_t unknown = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
+
+	for (size_t i = 0; i < map->count; i++) {
+		struct vmat_region *region = &map->regions[i];
+
+		region->pss = region->uss = region->dirty = region->referenced = unknown;
+		region->anonymous = region->locked = region->thp = region->hugetlb = unknown;
+		region->vm_flags = unknown;
+	}
+	vmat_map_mark_partial(map, "a core holds nothing of smaps: proportional and private "
+				   "sizes are not known");
+}
+
 int vmat_map_read(struct vmat_map **ret, struct vmat_target *target,
 		  const struct vmat_map_options *options, struct vmat_error *err)
 {
@@ -83,9 +104,12 @@ int vmat_map_read(struct vmat_map **ret, struct vmat_target *target,
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	map->want = options->want;
 	map->base_page_size = BASE_PAGE_SIZE;
-	code = vmat_map_read_regions(map, target, options->want & VMAT_WANT_SMAPS);
+	code = vmat_map_read_regions(map, target,
+				     options->want & VMAT_WANT_SMAPS && !has_no_smaps(target));
 	if (code)
 		return explain_regions(target, code, err);
+	if (options->want & VMAT_WANT_SMAPS && has_no_smaps(target))
+		forget_smaps(map);
 	if (options->want & (VMAT_WANT_PAGES | VMAT_WANT_COPIED)) {
 		code = vmat_map_read_pages(map, target, options);
 		if (code == -ESRCH)

@@ -173,6 +173,11 @@ int vmat_map_where(const struct vmat_map *map, struct vmat_target *target, uint6
 	size_t top = find_top(map);
 	int rule;
 
+	if (vmat_target_process(target)->core)
+		return vmat_error_set(err, -EOPNOTSUPP,
+				      "the process of a core maps nothing any more, and a core may "
+				      "have left regions out");
+
 	if (!size || size > USER_END_64)
 		return vmat_error_set(err, -EINVAL, "a mapping has between 1 byte and 128 TiB");
 	size = (size + 4095) & ~4095ULL;

@@ -158,6 +158,28 @@ def leaks(kernel):
             t.is_(run("leaks", path).returncode, 1, f"{name}: leaks exits with 1")
 
 
+def lacks(kernel):
+    """What a core cannot answer is refused, or null, with the reason."""
+    if kernel.why_not:
+        return t.skip("kernel: a core", kernel.why_not)
+    process, truth, _ = start(HEAP_TRUTH, "1", "100", "0", folder + "/list")
+    core = kernel_core(process)
+    done = run("cow", core)
+    t.ok(done.returncode == 5 and "vmatlas dump" in done.stderr, "cow: exit 5, and says what would help", done.stderr)
+    t.is_(run("map", "--where", "1M", core).returncode, 5, "map --where: exit 5")
+    doc = ask("map", core, "-o", "+PSS")
+    t.ok(doc["partial"] and "smaps" in doc["partial_why"] and all(r["pss"] is None for r in doc["regions"]), "PSS is null, and it is said")
+    runs = ask("pages", core, "--all")["runs"]
+    text = [r for r in ask("map", core)["regions"] if r["kind"] == "text"][0]
+    inside = [r for r in runs if r["start"] == text["start"]]
+    t.is_([(r["present"], r["dumped"]) for r in inside], [(None, False)], "pages: a page that is left out is neither present nor absent")
+    t.ok(any(r["present"] and r["dumped"] for r in runs) and any(r["present"] is False for r in runs), "pages: a hole was never touched")
+    size = ask("pagesize", core, text["start"])["addresses"][0]
+    t.ok(size["in_use"] is None and size["unknown"]["in_use"], "pagesize: the page in use is unknown, with its reason", json.dumps(size))
+    t.is_(ask("heap", "--no-stop", core)["approximate"], False, "heap --no-stop: a core stands, and is exact")
+    t.is_(run("map", "--root", "/proc", core).returncode, 2, "--root: a record has no cores")
+
+
 def overflows(kernel):
     """Who ran over the end of its stack is named, by the fault; a fault that is none is not called one."""
     if kernel.why_not:
@@ -189,6 +211,7 @@ def refused():
 with Kernel() as kernel_cores:
     t.section(lambda _: heaps(kernel_cores))
     t.section(lambda _: leaks(kernel_cores))
+    t.section(lambda _: lacks(kernel_cores))
     t.section(lambda _: overflows(kernel_cores))
 t.section(lambda _: refused())
 shutil.rmtree(folder, ignore_errors=True)
