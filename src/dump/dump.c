@@ -39,6 +39,7 @@ struct dumping {
 	uint64_t size;            /* of the file */
 	uint64_t sections;        /* where the one section header is, with PN_XNUM; 0: none */
 	struct vmat_output output;
+	bool is_interrupted; /* progress said so */
 };
 
 static void mark_partial(struct vmat_dump *dump, const char *why)
@@ -160,8 +161,10 @@ static int copy_range(struct dumping *dumping, char *window, uint64_t start, uin
 		offset += (uint64_t)got;
 		if (dumping->options->progress &&
 		    !dumping->options->progress(dumping->options->progress_context,
-						dumping->dump->copied, dumping->plan.bytes))
+						dumping->dump->copied, dumping->plan.bytes)) {
+			dumping->is_interrupted = true;
 			return -ECANCELED;
+		}
 		if (vmat_stop_is_over(dumping->stop))
 			return -ETIMEDOUT;
 	}
@@ -267,8 +270,10 @@ static int explain(const struct dumping *dumping, const char *path, int code,
 				      path, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
 	case -ETIMEDOUT:
 	case -ECANCELED:
-		if (code == -ECANCELED)
+		if (dumping->is_interrupted)
 			return vmat_error_set(err, code, "interrupted: nothing was kept");
+		/* Who stops the process has let it go, or was killed when its time was over. */
+		code = -ETIMEDOUT;
 		return vmat_error_set(
 			err, code,
 			"the process could not be dumped within %llu ms, and was let go; nothing "

@@ -85,7 +85,8 @@ def without(doc, *keys):
     return [without(v, *keys) for v in doc] if isinstance(doc, list) else doc
 
 
-SAID_ONCE = ("target", "partial", "partial_why", "stopped_ns", "stop_estimate_ns", "stopped_ms", "unknown", "root_bytes", "counters", "findings_total")
+SAID_ONCE = ("target", "partial", "partial_why", "stopped_ns", "stopped_ms", "stop_estimate_ns", "snapshot", "no_snapshot_why", "unknown", "root_bytes",
+             "counters", "findings_total")
 
 
 def same_heap(name, live, core, *but):

@@ -64,7 +64,8 @@ def wait_for(condition):
 
 
 # Of a stack's region the kernel may give more pages, and counters count what we do.
-ONCE = ("target", "stopped_ns", "stopped_ms", "unknown", "counters", "dumped", "pfn", "pfn_runs", "overflowed", "root_bytes", "regions_max")
+ONCE = ("target", "stopped_ns", "stopped_ms", "stop_estimate_ns", "snapshot", "no_snapshot_why",
+        "unknown", "counters", "dumped", "pfn", "pfn_runs", "overflowed", "root_bytes", "regions_max")
 
 
 def same():
