@@ -9,7 +9,9 @@
 #include <vmatlas/heap.h>
 
 #include "limit.h"
+#include "number.h"
 #include "report.h"
+#include "strip_text.h"
 #include "subject.h"
 
 #define SCHEMA "vmatlas/heap/1"
@@ -173,12 +175,66 @@ static int write_chunks(const struct cli_subject *subject, const struct cli_outp
 	return r;
 }
 
+static int write_cells(const struct cli_subject *subject, const struct cli_output *output,
+		       const struct vmat_heap *heap, const struct vmat_heap_strips *strips)
+{
+	const struct vmat_cells_view view = { .heap = heap, .strips = strips };
+	struct vmat_rows rows = { .list = &vmat_list_cells,
+				  .model = &view,
+				  .count = strips->cells_count };
+	const struct cli_args *args = output->args;
+	struct vmat_json *json;
+	int r, finished;
+
+	if (output->format == CLI_JSON) {
+		json = cli_document_begin(subject, SCHEMA);
+		if (!json)
+			return -ENOMEM;
+		vmat_json_bool(json, "approximate", heap->is_approximate);
+		vmat_json_number(json, "cell_bytes", strips->cell_bytes);
+		vmat_json_number(json, "mapped_count", strips->mapped_count);
+		vmat_json_number(json, "mapped_bytes", strips->mapped_bytes);
+		r = cli_output_json(output, json, &rows);
+		finished = cli_document_end(json);
+		return r < 0 ? r : finished;
+	}
+	if (!cli_output_has_heads(output) || args->columns || args->all_columns || args->sort)
+		return cli_output_rows(output, &rows);
+	write_head(subject, output, heap);
+	if (heap->is_walked)
+		cli_strip_write(output, heap, strips);
+	return 0;
+}
+
+/* Returns an exit code. */
+static int write_map(const struct cli_subject *subject, const struct cli_output *output,
+		     const struct vmat_heap *heap)
+{
+	const size_t lines = 16; /* of the largest arena */
+	struct vmat_heap_strips *strips;
+	struct vmat_error err = { 0 };
+	uint64_t cell_bytes = 0;
+	int r;
+
+	if (output->args->cell && (!cli_parse_size(output->args->cell, &cell_bytes) || !cell_bytes))
+		return cli_usage_error("--cell '%.64s' is no size", output->args->cell);
+	r = vmat_heap_strips_read(&strips, heap, cell_bytes,
+				  lines * cli_strip_columns(output->text.width), &err);
+	if (r == -E2BIG || r == -EINVAL)
+		return cli_usage_error("--cell: %s", err.text);
+	if (r < 0)
+		return cli_written(r, CLI_OK);
+	r = write_cells(subject, output, heap, strips);
+	vmat_heap_strips_free(strips);
+	return cli_written(r, CLI_OK);
+}
+
 static int read_and_write(struct cli_subject *subject, const struct cli_output *output,
 			  const struct vmat_heap_options *options)
 {
 	struct vmat_error *err = &subject->error;
 	struct vmat_heap *heap;
-	int r;
+	int r, code = CLI_OK;
 
 	if (!options->is_running_allowed)
 		cli_subject_restart(subject);
@@ -191,7 +247,9 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 	if (heap->is_partial)
 		cli_subject_note(subject, heap->partial_why);
 	cli_subject_check(subject);
-	if (output->args->chunks)
+	if (output->args->map)
+		code = write_map(subject, output, heap);
+	else if (output->args->chunks)
 		r = write_chunks(subject, output, heap);
 	else if (output->format == CLI_JSON)
 		r = write_json(subject, output, heap);
@@ -199,7 +257,7 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 		r = write_tables(subject, output, heap);
 	cli_subject_warn(subject);
 	vmat_heap_free(heap);
-	return cli_written(r, CLI_OK);
+	return cli_written(r, code);
 }
 
 static int heap_run(const struct cli_args *args)
@@ -212,8 +270,12 @@ static int heap_run(const struct cli_args *args)
 	struct cli_output output;
 	struct cli_subject subject;
 	int code = cli_output_init(&output, args,
-				   args->chunks ? &vmat_list_chunks : &vmat_list_arenas);
+				   args->map      ? &vmat_list_cells
+				   : args->chunks ? &vmat_list_chunks
+						  : &vmat_list_arenas);
 
+	if (!code && args->map && args->chunks)
+		return cli_usage_error("choose one of --map and --chunks");
 	if (!code)
 		code = cli_parse_max_stop(args->max_stop, &options.max_stop_ns);
 	if (!code)
@@ -232,6 +294,10 @@ static int heap_run(const struct cli_args *args)
 
 static const struct cli_option options[] = {
 	{ 'c', "chunks", NULL, CLI_NO_VALUE, AT(chunks), "every chunk of the heap, a row each" },
+	{ 'm', "map", NULL, CLI_NO_VALUE, AT(map),
+	  "draw each arena as a strip of signs: where it is in use and where it is free" },
+	{ 0, "cell", "SIZE", CLI_SIZE, AT(cell),
+	  "bytes that a sign of --map stands for (as many as fit the largest arena into 16 lines)" },
 	{ 0, "allocator", "NAME", CLI_ALLOCATOR, AT(allocator),
 	  "the heap of this one (glibc, musl, mimalloc), whichever owns malloc" },
 	{ 0, "no-stop", NULL, CLI_NO_VALUE, AT(no_stop),
@@ -247,6 +313,7 @@ static const struct cli_example examples[] = {
 	{ "1234", "the heap of process 1234" },
 	{ "--no-stop 1234", "without stopping it" },
 	{ "--chunks -x SIZE 1234", "every chunk, the largest last" },
+	{ "--map 1234", "see how fragmented it is" },
 	{ "-J 1234", "for a program" },
 	{ 0 },
 };
@@ -262,9 +329,13 @@ static const char *const text[] = {
 	NULL,
 };
 
-static const struct vmat_list *const lists[] = { &vmat_list_arenas, &vmat_list_histogram,
-						 &vmat_list_pinned, &vmat_list_findings,
-						 &vmat_list_chunks, NULL };
+static const struct vmat_list *const lists[] = { &vmat_list_arenas,
+						 &vmat_list_histogram,
+						 &vmat_list_pinned,
+						 &vmat_list_findings,
+						 &vmat_list_chunks,
+						 &vmat_list_cells,
+						 NULL };
 
 const struct cli_command cli_heap_command = {
 	.name = "heap",

@@ -32,8 +32,8 @@ struct cli_args {
 	const char *columns, *sort, *width, *colour;
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
 
-	bool summary, tree, gaps, all, flags, ranges, chunks, no_stop, snapshot;
-	const char *where, *max_stop, *fail_over, *allocator;
+	bool summary, tree, gaps, all, flags, ranges, chunks, map, no_stop, snapshot;
+	const char *where, *max_stop, *fail_over, *allocator, *cell;
 	struct cli_values exclude_roots;
 	const char *file;
 	bool force;

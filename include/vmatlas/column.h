@@ -21,6 +21,7 @@
 #include <vmatlas/heap.h>
 #include <vmatlas/page.h>
 #include <vmatlas/reach.h>
+#include <vmatlas/strip.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -270,6 +271,12 @@ struct vmat_chunks_view {
 	const struct vmat_chunk *chunks;
 };
 extern const struct vmat_list vmat_list_chunks; /* struct vmat_chunks_view */
+
+struct vmat_cells_view {
+	const struct vmat_heap *heap;
+	const struct vmat_heap_strips *strips;
+};
+extern const struct vmat_list vmat_list_cells; /* struct vmat_cells_view */
 
 extern const struct vmat_list vmat_list_leaks;       /* struct vmat_leaks */
 extern const struct vmat_list vmat_list_leak_groups; /* struct vmat_leaks: groups */

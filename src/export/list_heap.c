@@ -447,3 +447,79 @@ const struct vmat_list vmat_list_chunks = {
 	.tint = chunk_tint,
 	.meaning = "a block of the heap with its header",
 };
+
+enum cell_column {
+	CELL_START,
+	CELL_ARENA,
+	CELL_IN_USE,
+	CELL_CACHED,
+	CELL_FREE,
+	CELL_TOP,
+	CELL_ABSENT,
+};
+
+static const struct vmat_column cell_columns[] = {
+	[CELL_START] = { "START", "start", VMAT_TYPE_ADDR, EVERYWHERE, 0,
+			 "where the cell begins; it reaches to the next multiple of the cells' size, or "
+			 "to the end of the arena's segment",
+			 "the walk" },
+	[CELL_ARENA] = { "ARENA", "arena", VMAT_TYPE_ADDR, EVERYWHERE, 0,
+			 "the arena that it belongs to", "the walk" },
+	[CELL_IN_USE] = { "IN_USE", "in_use", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			  "its bytes in chunks in use, headers included", "the walk" },
+	[CELL_CACHED] = { "CACHED", "cached", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			  "in free chunks in fastbins and tcaches", "the walk" },
+	[CELL_FREE] = { "FREE", "free", VMAT_TYPE_BYTES, EVERYWHERE, 0, "in free chunks on bins",
+			"the walk" },
+	[CELL_TOP] = { "TOP", "top", VMAT_TYPE_BYTES, EVERYWHERE, 0, "in the free end of the arena",
+		       "the walk" },
+	[CELL_ABSENT] = { "ABSENT", "absent", VMAT_TYPE_BYTES, EVERYWHERE, 0,
+			  "of all these, in pages that are neither in memory nor in swap",
+			  "PAGEMAP_SCAN: PRESENT, SWAPPED" },
+};
+
+static void cell_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
+{
+	const struct vmat_cells_view *view = model;
+	const struct vmat_heap_cell *cell = &view->strips->cells[row];
+
+	switch ((enum cell_column)column) {
+	case CELL_START:
+		ret->number = cell->start;
+		break;
+	case CELL_ARENA:
+		ret->number = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+		for (size_t i = 0; i < view->strips->count; i++) {
+			const struct vmat_heap_strip *strip = &view->strips->strips[i];
+
+			if (row >= strip->cells && row - strip->cells < strip->cells_count &&
+			    strip->arena < view->heap->arenas_count)
+				ret->number = view->heap->arenas[strip->arena].addr;
+		}
+		break;
+	case CELL_IN_USE:
+		ret->number = cell->in_use;
+		break;
+	case CELL_CACHED:
+		ret->number = cell->cached;
+		break;
+	case CELL_FREE:
+		ret->number = cell->free;
+		break;
+	case CELL_TOP:
+		ret->number = cell->top;
+		break;
+	case CELL_ABSENT:
+		ret->number = cell->absent;
+		break;
+	}
+}
+
+const struct vmat_list vmat_list_cells = {
+	.name = "heap.cells",
+	.key = "cells",
+	.columns = cell_columns,
+	.columns_count = VMAT_COLUMNS_COUNT(cell_columns),
+	.cell = cell_cell,
+	.meaning = "an equal number of bytes of an arena",
+};
