@@ -17,6 +17,7 @@
 #include <vmatlas/feature.h>
 #include <vmatlas/prim/buffer.h>
 
+#include "base/cleanup.h"
 #include "sys/sys_file.h"
 #include "sys/sys_memory.h"
 
@@ -268,6 +269,7 @@ int vmat_buf_append(struct vmat_buf *buf, const void *bytes, size_t count)
 
 ssize_t vmat_buf_read(struct vmat_buf *buf, int fd, size_t count)
 {
+	vmat_keep_errno;
 	void *room;
 	ssize_t got = vmat_buf_reserve(buf, count, &room);
 

@@ -17,6 +17,7 @@
 #include <vmatlas/feature.h>
 #include <vmatlas/prim/faults.h>
 
+#include "base/cleanup.h"
 #include "sys/sys_memory.h"
 #include "sys/sys_perf.h"
 
@@ -94,6 +95,7 @@ static int map_ring(struct vmat_fault_log *log, size_t room_count)
 
 int vmat_fault_log_open(struct vmat_fault_log **ret, pid_t tid, size_t room_count, uint64_t every)
 {
+	vmat_keep_errno;
 	struct vmat_fault_log *log;
 	int r;
 
@@ -119,6 +121,7 @@ int vmat_fault_log_open(struct vmat_fault_log **ret, pid_t tid, size_t room_coun
 
 struct vmat_fault_log *vmat_fault_log_close(struct vmat_fault_log *log)
 {
+	vmat_keep_errno;
 	if (!log)
 		return NULL;
 	if (log->ring && log->owner == getpid())
@@ -199,6 +202,7 @@ ssize_t vmat_fault_log_read(struct vmat_fault_log *log, struct vmat_fault *fault
 
 int vmat_fault_log_info(const struct vmat_fault_log *log, struct vmat_fault_log_info *info)
 {
+	vmat_keep_errno;
 	struct vmat_fault_log_info made = { .size = sizeof(made) };
 	uint64_t position, kept;
 	int r;
@@ -224,6 +228,7 @@ int vmat_fault_log_info(const struct vmat_fault_log *log, struct vmat_fault_log_
 
 const char *vmat_fault_log_why(int code)
 {
+	vmat_keep_errno;
 	int paranoid;
 
 	if (code == -EMFILE)

@@ -16,6 +16,7 @@
 
 #include <vmatlas/prim/goodsize.h>
 
+#include "base/cleanup.h"
 #include "base/malloc_sizes.h"
 #include "sys/sys_process.h"
 #if defined(__GLIBC__)
@@ -129,6 +130,7 @@ static const struct allocator *allocator(struct allocator *room)
 
 const char *vmat_allocator(void)
 {
+	vmat_keep_errno;
 	static const char *const names[] = {
 		[GLIBC] = "glibc",       [JEMALLOC] = "jemalloc", [MIMALLOC] = "mimalloc",
 		[TCMALLOC] = "tcmalloc", [MUSL] = "musl",
@@ -140,6 +142,7 @@ const char *vmat_allocator(void)
 
 ssize_t vmat_good_size(size_t size)
 {
+	vmat_keep_errno;
 	struct allocator room;
 	const struct allocator *one = allocator(&room);
 	size_t good;
@@ -225,6 +228,7 @@ static ssize_t ask_child(const struct allocator *one, const void *pointer)
 
 ssize_t vmat_usable_size(const void *pointer)
 {
+	vmat_keep_errno;
 	struct allocator room;
 	const struct allocator *one = allocator(&room);
 	size_t size;

@@ -2,13 +2,18 @@
 #include "sys/sys_memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "sys/sys_file.h"
 #include "sys/uapi_new.h"
 
 /* The -errno of a failed call; errno gets its former value back. */
@@ -95,4 +100,32 @@ int vmat_sys_name_memory(void *addr, size_t size, const char *name)
 	return prctl(VMAT_UAPI_PR_SET_VMA, VMAT_UAPI_PR_SET_VMA_NAME, addr, size, name)
 		       ? failed(saved)
 		       : 0;
+}
+
+int vmat_sys_mlock(void *addr, size_t size)
+{
+	int saved = errno;
+
+	return mlock(addr, size) ? failed(saved) : 0;
+}
+
+static size_t read_huge_count(size_t page_size, const char *name)
+{
+	char path[96], text[24] = "";
+	vmat_autoclose int fd = -1;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%zukB/%s",
+		 page_size / 1024, name);
+	fd = vmat_sys_open_at(AT_FDCWD, path, 0);
+	if (fd < 0 || vmat_sys_read(fd, text, sizeof(text) - 1) <= 0)
+		return 0;
+	return strtoul(text, NULL, 10);
+}
+
+size_t vmat_sys_huge_pages_free(size_t page_size)
+{
+	size_t all = read_huge_count(page_size, "free_hugepages");
+	size_t promised = read_huge_count(page_size, "resv_hugepages");
+
+	return all > promised ? all - promised : 0;
 }

@@ -32,4 +32,9 @@ ssize_t vmat_sys_process_madvise(int pidfd, const struct iovec *ranges, size_t c
 /* prctl(PR_SET_VMA_ANON_NAME): the name of anonymous memory in maps. 0 or -errno. */
 int vmat_sys_name_memory(void *addr, size_t size, const char *name);
 
+int vmat_sys_mlock(void *addr, size_t size);
+
+/* Huge pages of this size in the pool that nobody has or was promised; 0 when that cannot be read. */
+size_t vmat_sys_huge_pages_free(size_t page_size);
+
 #endif

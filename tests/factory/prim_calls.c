@@ -20,6 +20,8 @@
 #include <vmatlas/prim/goodsize.h>
 #include <vmatlas/prim/pool.h>
 
+#include <vmatlas/prim/hugebuf.h>
+
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
@@ -129,6 +131,20 @@ static void faults(void)
 		errx(1, "the fault is not in the log");
 	vmat_fault_log_close(log);
 	munmap(page, 4096);
+}
+
+static void hugebuf(void)
+{
+	struct vmat_hugebuf *buf = NULL;
+
+	TRY(vmat_hugebuf_new(&buf, 6 * MIB + 5, VMAT_HUGEBUF_ONLY_2M | VMAT_HUGEBUF_LOCK), !buf);
+	for (size_t i = 0; i < buf->size; i += 4096)
+		if (buf->data[i])
+			errx(1, "a byte of the new buffer is not zero");
+	memset(buf->data, 1, buf->size);
+	if (buf->has_frames != (buf->extents_count > 0))
+		errx(1, "it has %zu extents", buf->extents_count);
+	vmat_hugebuf_free(buf);
 }
 
 static const char lives_here[32] __attribute__((aligned(16)));
@@ -265,6 +281,7 @@ static const struct {
 	{ "buffer-moves", buffer_moves },
 	{ "faults", faults },
 	{ "goodsize", goodsize, LONG_MAX },
+	{ "hugebuf", hugebuf },
 	{ "pool", pool_keeps, 1 },
 	{ "pool-keeps-nothing", pool_keeps_nothing, 1 },
 	{ "pool-offers", pool_offers, 1 },
@@ -275,6 +292,7 @@ int main(int argc, char **argv)
 {
 	bool may_lose = argc > 2; /* a call that was to give addresses back was made to fail */
 	unsigned long before, after;
+	void *volatile first;
 
 	if (argc < 2) {
 		for (size_t i = 0; i < sizeof(lives) / sizeof(lives[0]); i++)
@@ -284,7 +302,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(lives) / sizeof(lives[0]); i++) {
 		if (strcmp(argv[1], lives[i].name) != 0)
 			continue;
-		free(malloc(1)); /* what malloc takes at first is not lost */
+		first = malloc(1);
+		free(first); /* what malloc takes at first is not lost */
 		before = address_pages();
 		lives[i].run();
 		after = address_pages();

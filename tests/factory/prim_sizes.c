@@ -124,12 +124,14 @@ static void pointers(void)
 			  (void *)(uintptr_t)&malloc,
 			  (void *)(uintptr_t) "text" };
 	size_t right = 0, asked = 0;
-	ssize_t strangers = vmat_usable_size(wrong[0]), inside;
+	ssize_t strangers = (errno = 4711, vmat_usable_size(wrong[0])), inside;
 	size_t inside_wrong = 0;
 
 	memset(data, 0xff, sizeof(data));
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		strangers = worst(strangers, vmat_usable_size(wrong[i]));
+	if (errno != 4711)
+		strangers = -9998;
 	for (size_t size = 1; size < 3000000; size += 1 + size / 8) {
 		char *block = malloc(size),
 		     *more = aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
