@@ -172,7 +172,7 @@ static unsigned long overflow(unsigned long depth)
 {
 	volatile unsigned char frame[1024];
 
-	frame[depth % sizeof(frame)] = 1;
+	frame[0] = (unsigned char)depth;
 	return depth == ULONG_MAX ? 0 : overflow(depth + 1) + frame[0];
 }
 

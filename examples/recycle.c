@@ -123,7 +123,7 @@ static double percent(double above, double below)
 /* From which share of touched pages on clearing all pages is cheaper than the other way. */
 static void shares(const struct vmat_pool_costs *costs, size_t kib)
 {
-	double pages = (double)(kib * 1024 / page), all = pages * costs->clear_page_ns;
+	double pages = (double)kib * 1024 / (double)page, all = pages * costs->clear_page_ns;
 	double refault = pages * (costs->give_back_page_ns + costs->fault_page_ns);
 	double looked = pages * (costs->scan_page_ns + costs->clear_page_ns);
 

@@ -173,8 +173,8 @@ uint32_t vmat_pool_full_pages(const struct vmat_pool_costs *costs, uint32_t page
 		return pages;
 	less = look / costs->clear_page_ns;
 	/* Never below three quarters: what is cleared without need stays resident. */
-	if (less > pages / 4)
-		less = pages / 4;
+	if (less > pages * 0.25)
+		less = pages * 0.25;
 	return pages - (uint32_t)less;
 }
 

@@ -94,7 +94,8 @@ static struct holding take(int thread, uint64_t *seed)
 	if (!mine.is_undefined)
 		check_zero(&mine,
 			   draw(seed) % 64 ? atomic_load(&touched[index_of(region)]) : UINT64_MAX);
-	mine.written = draw(seed) & draw(seed) & ((1U << PAGES) - 1);
+	mine.written = draw(seed) >> 8 & ((1U << PAGES) - 1);
+	mine.written &= draw(seed);
 	atomic_fetch_or(&touched[index_of(region)], mine.written);
 	for (size_t i = 0; i < PAGES; i++)
 		if (mine.written >> i & 1)

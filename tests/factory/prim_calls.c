@@ -208,6 +208,25 @@ static void check_high_water(struct vmat_pool *pool, const char *region, size_t 
 		errx(1, "the high water is %zu", used);
 }
 
+static char *take(struct vmat_pool *pool)
+{
+	void *region = NULL;
+
+	TRY(vmat_pool_acquire(pool, &region), !region);
+	if (!is_all(region, 16 * KIB, 0))
+		errx(1, "a region is not zero");
+	return region;
+}
+
+static void give(struct vmat_pool *pool, char *const *regions, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (vmat_pool_release(pool, regions[i]))
+			errx(1, "a release failed");
+	if (vmat_pool_trim(pool, 64 * KIB, NULL))
+		errx(1, "a trim failed");
+}
+
 /* Regions that are held keep their bytes, those that come are zero, whatever fails meanwhile. */
 static void pool_of(size_t guard_size, uint64_t budget_bytes, uint32_t flags)
 {
@@ -222,29 +241,17 @@ static void pool_of(size_t guard_size, uint64_t budget_bytes, uint32_t flags)
 	};
 	struct vmat_pool *pool = NULL;
 	char *held[HELD], *more[MORE];
-	void *region = NULL;
 
 	TRY(vmat_pool_new(&options, &pool), !pool);
-	for (size_t i = 0; i < HELD; i++) {
-		region = NULL;
-		TRY(vmat_pool_acquire(pool, &region), !region && are_kept(held, i));
-		held[i] = memset(region, (int)i + 1, 16 * KIB);
-	}
+	for (size_t i = 0; i < HELD; i++)
+		held[i] = memset(take(pool), (int)i + 1, 16 * KIB);
 	for (size_t round = 0; round < 3; round++) {
 		for (size_t i = 0; i < MORE; i++) {
-			region = NULL;
-			TRY(vmat_pool_acquire(pool, &region), !region);
-			if (!is_all(region, 16 * KIB, 0))
-				errx(1, "round %zu: a region is not zero", round);
-			more[i] = region;
+			more[i] = take(pool);
 			more[i][(i % 4) * 4096] = 1;
 		}
 		check_high_water(pool, more[5], 12 * KIB);
-		for (size_t i = 0; i < MORE; i++)
-			if (vmat_pool_release(pool, more[i]))
-				errx(1, "a release failed");
-		if (vmat_pool_trim(pool, 64 * KIB, NULL))
-			errx(1, "a trim failed");
+		give(pool, more, MORE);
 	}
 	if (!are_kept(held, HELD))
 		errx(1, "a region has changed");

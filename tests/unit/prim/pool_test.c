@@ -370,6 +370,39 @@ static void test_guards(void **state)
 	vmat_pool_free(pool);
 }
 
+/* Far more than a process may have regions: 65530 by default. */
+static void test_million_stacks(void **state)
+{
+	enum { COUNT = 1000000, STACK = 4 * PAGE };
+	struct vmat_pool_options options = { .size = sizeof(options),
+					     .region_size = STACK,
+					     .regions_max = COUNT,
+					     .guard_size = PAGE };
+	int before = lines_of_maps();
+	struct vmat_pool *pool = NULL;
+	char *stack;
+
+	(void)state;
+	if (!vmat_feature_has(VMAT_FEATURE_MADV_GUARD))
+		return; /* test_map_count_ends tells how far it goes without */
+	assert_int_equal(vmat_pool_new(&options, &pool), 0);
+	for (int i = 0; i < COUNT; i++) {
+		void *region = NULL;
+
+		if (vmat_pool_acquire(pool, &region))
+			fail_msg("stack %d", i);
+		stack = region;
+		if (i % 1000 && i < COUNT - 10)
+			continue;
+		assert_false(can_read(stack - 1));
+		stack[STACK - 1] = 1;
+	}
+	assert_int_equal(stats_of(pool).guards_madvise, COUNT);
+	assert_int_equal(stats_of(pool).regions_acquired, COUNT);
+	assert_in_range(lines_of_maps(), before, before + 3);
+	vmat_pool_free(pool);
+}
+
 static void test_high_water(void **state)
 {
 	struct vmat_pool *pool = make(4, 0, PAGE, 0);
@@ -700,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_decay),
 		cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_million_stacks),
 		cmocka_unit_test(test_high_water),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_fork_under_load),
