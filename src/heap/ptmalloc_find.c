@@ -222,13 +222,12 @@ static void forget(struct vmat_heap *heap)
 	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 }
 
-int vmat_ptmalloc_find(struct vmat_heap *heap)
+/* libc first, then all else that is written: static programs, copies under other names. */
+static void search(struct vmat_heap *heap)
 {
 	struct vmat_heap_priv *priv = heap->priv;
 	const struct vmat_map *map = priv->map;
 
-	forget(heap);
-	/* libc first, then all else that is written: static programs, copies under other names. */
 	for (int pass = 0; pass < 2 && !priv->copies_count; pass++) {
 		for (size_t i = 0; i < map->count && priv->copies_count < VMAT_MALLOC_COPIES_MAX;
 		     i++) {
@@ -236,8 +235,48 @@ int vmat_ptmalloc_find(struct vmat_heap *heap)
 				find_copy(heap, &map->regions[i]);
 		}
 	}
+}
+
+/* Can all of libc's data be read that is there? */
+static bool is_readable(struct vmat_heap *heap, const struct vmat_region *region)
+{
+	struct vmat_page_run run;
+	uint64_t at = region->start, word;
+	uint32_t known;
+
+	while (at < data_end(region)) {
+		int count = vmat_source_scan(heap->priv->memory.target, &at, data_end(region),
+					     VMAT_PAGE_PRESENT, &run, 1, &known);
+
+		if (count < 0)
+			return false;
+		for (uint64_t page = run.start;
+		     count && known & VMAT_PAGE_PRESENT && page < run.end; page += VMAT_HEAP_PAGE) {
+			if (!vmat_heap_word(&heap->priv->memory, page, &word))
+				return false;
+		}
+	}
+	return true;
+}
+
+int vmat_ptmalloc_find(struct vmat_heap *heap)
+{
+	struct vmat_heap_priv *priv = heap->priv;
+	const struct vmat_map *map = priv->map;
+
+	forget(heap);
+	search(heap);
+	if (!priv->copies_count) { /* a read that has failed once may succeed */
+		vmat_heap_memory_drop(&priv->memory);
+		search(heap);
+	}
 	if (priv->copies_count)
 		return 0;
 	/* Not found is one thing, not readable another. */
+	for (size_t i = 0; i < map->count && !priv->memory.error; i++) {
+		if (may_hold_data(map, i) && is_libc(&map->regions[i]) &&
+		    !is_readable(heap, &map->regions[i]))
+			return -EIO;
+	}
 	return priv->memory.error ? priv->memory.error : -ENOENT;
 }
