@@ -95,6 +95,8 @@ static void init(struct vmat_pool *pool, const struct vmat_pool_options *options
 	pool->guard_size = options->guard_size;
 	pool->stride = options->region_size + options->guard_size;
 	pool->region_pages = (uint32_t)(options->region_size >> pool->page_shift);
+	while ((pool->region_pages - 1) >> pool->chunk_shift > 63)
+		pool->chunk_shift++;
 	pool->regions_max = (uint32_t)options->regions_max;
 	pool->warm = pool->dirty = pool->cold = (struct vmat_pool_list){ VMAT_POOL_NONE, 0 };
 	pool->decayed_ms = now_ms();

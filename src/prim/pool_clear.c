@@ -30,18 +30,23 @@ static void keeps_all(const struct vmat_pool *pool, struct vmat_pool_record *rec
 	record->kept_mask = UINT64_MAX;
 }
 
-/* Pages [from, from + count) of a region are resident now. */
+/* Pages [from, from + count) of a region, which kept none of them, are resident now. */
 static void keeps(const struct vmat_pool *pool, struct vmat_pool_record *record, size_t from,
 		  size_t count)
 {
-	if (pool->region_pages <= 64) {
-		record->kept_mask |= bits((uint32_t)from, (uint32_t)count);
-		record->kept_pages = (uint32_t)__builtin_popcountll(record->kept_mask);
-		return;
-	}
+	uint32_t first = (uint32_t)(from >> pool->chunk_shift);
+	uint32_t last = (uint32_t)((from + count - 1) >> pool->chunk_shift);
+
+	record->kept_mask |= bits(first, last - first + 1);
 	record->kept_pages += (uint32_t)count;
-	if (record->kept_pages > pool->region_pages)
-		record->kept_pages = pool->region_pages;
+}
+
+/* The pages that are resident now may have been before: counts do not add up, but the chunks tell. */
+static void bound_by_mask(const struct vmat_pool *pool, struct vmat_pool_record *record)
+{
+	uint64_t pages = (uint64_t)__builtin_popcountll(record->kept_mask) << pool->chunk_shift;
+
+	record->kept_pages = pages < pool->region_pages ? (uint32_t)pages : pool->region_pages;
 }
 
 /* Gives pages back at once. Locked memory (mlock, mlockall) is refused by the first, before 5.18 by both. */
@@ -90,6 +95,7 @@ void vmat_pool_clear_written(struct vmat_pool *pool, struct vmat_pool_tally *tal
 		clear_pages(pool, tally, record, from << pool->page_shift, size,
 			    region + (from << pool->page_shift));
 	}
+	bound_by_mask(pool, record);
 }
 
 /* Where nothing is known of the pages of a region. */

@@ -57,7 +57,7 @@ enum vmat_pool_state {
 };
 
 struct vmat_pool_record {
-	uint64_t kept_mask;    /* pools of up to 64 pages: the pages that may be resident */
+	uint64_t kept_mask;    /* the chunks of pages that may be resident */
 	uint32_t kept_pages;   /* of a clean region, how many are resident at most */
 	int32_t next;          /* in the depot, or VMAT_POOL_NONE */
 	_Atomic uint8_t state; /* enum vmat_pool_state */
@@ -107,6 +107,7 @@ struct vmat_pool {
 	char *base;
 	size_t reserved_size, page_size, region_size, guard_size, stride;
 	unsigned page_shift;
+	unsigned chunk_shift; /* a bit of a kept_mask stands for 1 << chunk_shift pages */
 	uint32_t region_pages, regions_max, batch;
 	uint32_t full_pages; /* a region that keeps so many pages is cleared whole */
 	bool clears_blindly; /* where written pages cannot be found */

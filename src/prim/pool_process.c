@@ -9,8 +9,11 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "prim/pool_parts.h"
 #include "sys/sys_memory.h"
 
@@ -19,17 +22,24 @@ _Atomic(struct vmat_pool_process *) vmat_pool_process;
 /* Counts on in the child, since a fork copies it. The process's lock guards it. */
 static uint64_t last_epoch;
 
+/* Not by a function of libc, which is a cancellation point: the caller may hold another lock. */
+static void nap_for(long ns)
+{
+	const struct timespec nap = { .tv_nsec = ns };
+	vmat_keep_errno;
+
+	syscall(SYS_nanosleep, &nap, NULL);
+}
+
 void vmat_pool_lock_wait(struct vmat_pool_lock *lock)
 {
-	const struct timespec nap = { .tv_nsec = 50 * 1000 };
-
 	for (int tries = 0; atomic_exchange_explicit(&lock->held, 1, memory_order_acquire);
 	     tries++) {
 		/* A holder of lower priority gets no turn from a yield. */
 		if (tries < 16)
 			sched_yield();
 		else
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+			nap_for(50 * 1000);
 	}
 }
 
