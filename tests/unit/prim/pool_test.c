@@ -26,6 +26,12 @@
 
 enum { PAGE = 4096, SIZE = 16 * PAGE };
 
+#ifdef __SANITIZE_ADDRESS__
+enum { IS_SANITIZED = true };
+#else
+enum { IS_SANITIZED = false };
+#endif
+
 static struct vmat_pool *make(size_t regions, uint64_t budget, size_t guard, uint32_t flags)
 {
 	struct vmat_pool_options options = {
@@ -676,9 +682,9 @@ static void test_address_space_ends(void **state)
 	struct vmat_pool *pool = make(16, 0, 0, 0);
 
 	(void)state;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	assert_int_equal(in_child(child_is_short_of_address_space, pool, NULL), 0);
-#endif
+	/* A sanitizer takes more addresses for itself than are left. */
+	if (!IS_SANITIZED)
+		assert_int_equal(in_child(child_is_short_of_address_space, pool, NULL), 0);
 	vmat_pool_free(pool);
 }
 
