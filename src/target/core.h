@@ -44,7 +44,7 @@ struct vmat_core {
 int vmat_core_open(struct vmat_target *target, int fd, const char *path, struct vmat_error *err);
 
 /* core_image.c: the image that is mapped by a file with this number, as far as the core holds its beginning. */
-const struct vmat_core_image *vmat_core_image_of(struct vmat_target *target, uint32_t file);
+const struct vmat_core_image *vmat_core_image_of(struct vmat_target *target, uint32_t number);
 
 /* Opens the path if it leads to what the process had mapped: a build id is the only proof. */
 int vmat_core_open_same(struct vmat_target *target, const char *path,

@@ -174,6 +174,36 @@ def other_programs(kernel):
               f"{name}: stacks are the same")
 
 
+def replaced(kernel):
+    """A library that is not the one of then is not believed: what only its file could tell is then not known."""
+    if kernel.why_not:
+        return t.skip("kernel: a core", kernel.why_not)
+    with open("/proc/self/maps") as maps:
+        libc = next(line.split()[-1] for line in maps if "libc.so.6" in line or "libc-2" in line)
+    copy = f"{folder}/{os.path.basename(libc)}"
+    shutil.copy(libc, copy)
+    process, _, _ = start("env", f"LD_LIBRARY_PATH={folder}", HEAP_TRUTH, "2", "200", "0", folder + "/list")
+    live = ask("heap", str(process.pid))
+    core = kernel_core(process)
+    with open(core, "rb") as file:
+        t.ok(copy.encode() in file.read(1 << 20), "the program has run with a libc of its own")
+    t.is_(ask("stacks", core)["method"], "glibc's own lists of stacks", "with the same libc glibc's lists are found")
+    same_heap("the same libc", live, core)
+    # One byte of the build id, which is the first note of the file.
+    data = bytearray(open(copy, "rb").read())
+    at = data.index(b"GNU\0", 0x100)
+    while data[at - 4:at] != b"\x03\0\0\0":
+        at = data.index(b"GNU\0", at + 4)
+    data[at + 10] ^= 1
+    os.unlink(copy)
+    open(copy, "wb").write(data)
+    got = ask("stacks", core)
+    t.ok(got["method"].startswith("guessed"), "another libc is not asked, and the stacks are guessed", got["method"])
+    t.is_(got["threads"] and len(got["threads"]), 3, "all threads are there still")
+    os.unlink(copy)
+    t.ok(ask("stacks", core)["method"].startswith("guessed"), "nor one that is gone")
+
+
 def lacks(kernel):
     """What a core cannot answer is refused, or null, with the reason."""
     if kernel.why_not:
@@ -228,6 +258,7 @@ with Kernel() as kernel_cores:
     t.section(lambda _: heaps(kernel_cores))
     t.section(lambda _: leaks(kernel_cores))
     t.section(lambda _: other_programs(kernel_cores))
+    t.section(lambda _: replaced(kernel_cores))
     t.section(lambda _: lacks(kernel_cores))
     t.section(lambda _: overflows(kernel_cores))
 t.section(lambda _: refused())
