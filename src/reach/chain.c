@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "reach/chunk_number.h"
 
 #define NOT_REACHED UINT32_MAX
 #define OF_ROOT     0x80000000u
@@ -105,19 +106,7 @@ void vmat_chains_deinit(struct vmat_chains *chains)
 
 uint32_t vmat_chains_chunk(const struct vmat_chains *chains, uint64_t chunk_addr)
 {
-	const uint64_t *addrs = chains->priv->addrs;
-	size_t low = 0, high = chains->priv->chunks_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (addrs[middle] < chunk_addr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < chains->priv->chunks_count && addrs[low] == chunk_addr ? (uint32_t)low
-									    : VMAT_NO_CHUNK;
+	return vmat_chunk_at(chains->priv, chunk_addr);
 }
 
 /* The chunk whose words an edge is of: the last that begins at this edge or before. */
@@ -146,7 +135,7 @@ static struct vmat_link link_of_edge(const struct vmat_leaks_priv *priv, uint32_
 		.to = VMAT_EDGE_CHUNK(priv->edges.words[edge]),
 		.is_into = priv->edges.words[edge] & VMAT_EDGE_INTO,
 		.place = offset == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND)
-					      : priv->addrs[from] + (uint64_t)offset * 4,
+					      : vmat_chunk_addr(priv, from) + (uint64_t)offset * 4,
 	};
 }
 

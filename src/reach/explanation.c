@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "reach/chain.h"
+#include "reach/chunk_number.h"
 #include "reach/content.h"
 #include "reach/place_text.h"
 
@@ -235,7 +236,7 @@ static int take_link(const struct work *work, const struct vmat_link *link,
 		.type = "",
 		.what = "",
 	};
-	if (vmat_heap_find(priv->leaks->heap, reach->addrs[link->to], &chunk)) {
+	if (vmat_heap_find(priv->leaks->heap, vmat_chunk_addr(reach, link->to), &chunk)) {
 		ret->to_addr = chunk.block_addr;
 		ret->to_size = chunk.block_size;
 	}
@@ -244,7 +245,7 @@ static int take_link(const struct work *work, const struct vmat_link *link,
 			ret->addr = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		return vmat_place_texts_ask(work->texts, link->place, &ret->what, NULL);
 	}
-	if (!vmat_heap_find(priv->leaks->heap, reach->addrs[link->from], &chunk))
+	if (!vmat_heap_find(priv->leaks->heap, vmat_chunk_addr(reach, link->from), &chunk))
 		return 0;
 	ret->block_addr = chunk.block_addr;
 	ret->block_size = chunk.block_size;

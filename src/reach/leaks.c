@@ -50,7 +50,6 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 		words_deinit(&leaks->priv->root_places);
 		words_deinit(&leaks->priv->edge_places);
 		free(leaks->priv->flags);
-		free(leaks->priv->addrs);
 		free(leaks->priv->stack_pointers);
 		vmat_stacks_free(leaks->priv->stacks);
 		vmat_arena_deinit(&leaks->priv->arena);

@@ -13,8 +13,7 @@
 
 #include "base/arena.h"
 #include "heap/heap_priv.h"
-
-#define VMAT_NO_CHUNK UINT32_MAX
+#include "reach/search.h"
 
 /* What is known of a chunk. */
 enum vmat_reach_flag {
@@ -27,10 +26,6 @@ enum vmat_reach_flag {
 #define VMAT_PLACE_REGISTER(tid, offset) \
 	(UINT64_C(1) << 63 | (uint64_t)(unsigned)(tid) << 16 | (uint64_t)(offset))
 #define VMAT_PLACE_EXTENDED 0x1000
-
-/* An edge, once granules have become chunks: bit 31 says that it leads into the chunk, not to its beginning. */
-#define VMAT_EDGE_INTO        0x80000000u
-#define VMAT_EDGE_CHUNK(edge) ((edge) & ~VMAT_EDGE_INTO)
 
 /* A growing array in reserved address space. */
 struct vmat_words {
@@ -68,8 +63,7 @@ struct vmat_leaks_priv {
 		root_places; /* two words for each root: its address or VMAT_PLACE_REGISTER */
 	struct vmat_words edge_places; /* for each edge how many 4 bytes behind its chunk it lies */
 	uint64_t chunk_addr;           /* of the chunk that is being read */
-	unsigned char *flags;          /* of each chunk: enum vmat_reach_flag */
-	uint64_t *addrs;               /* of each chunk, ascending */
+	_Atomic unsigned char *flags;  /* of each chunk: enum vmat_reach_flag */
 	uint64_t *stack_pointers;      /* of each of `stacks`; 0: not known */
 
 	bool is_full;    /* an array had no room */
