@@ -105,7 +105,7 @@ static int open_any(struct vmat_track *track, const struct vmat_track_options *o
 {
 	int err = -EOPNOTSUPP;
 
-	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		if (options->backend != VMAT_TRACK_AUTO && options->backend != ways[i]->backend)
 			continue;
 		if (options->backend == VMAT_TRACK_AUTO && ways[i] == &vmat_track_soft_ops &&

@@ -34,7 +34,9 @@ struct vmat_track_node {
 	struct vmat_track *track; /* NULL: closed; under the lock */
 	/* Also of the closed one. Written under the lock; read without it to pass over the node. */
 	_Atomic(char *) start, end;
+	/* When the tracker was closed, and the protection that its range did not get back then; 0: it did. */
 	uint64_t closed_at;
+	int prot_owed;
 	_Atomic(struct vmat_track_node *) next;
 };
 
@@ -179,6 +181,14 @@ static bool handle(struct vmat_track_node *node, char *addr)
 
 	if (!holds(node, addr))
 		return false;
+	if (!track && node->prot_owed) {
+		char *start = atomic_load(&node->start), *end = atomic_load(&node->end);
+
+		if (vmat_sys_mprotect(start, (size_t)(end - start), node->prot_owed))
+			return false;
+		node->prot_owed = 0;
+		return true;
+	}
 	if (!track)
 		return is_first_try(addr);
 	vmat_track_lock(track);
@@ -396,24 +406,22 @@ static int survey_range(struct vmat_track *track)
 	return 0;
 }
 
-/* A node that nobody can still mean: that of a tracker closed long ago, or a new one. Under the handlers' lock. */
-static int find_node(struct vmat_track_node **ret)
+/* More nodes. Those of the first block cost no system call, and one that fails leaves no memory behind. */
+static int add_nodes(void)
 {
-	struct vmat_track_node *block;
-	void *memory;
-	int err;
+	static struct vmat_track_node first_block[NODES_PER_BLOCK];
+	struct vmat_track_node *block = first_block;
 
-	for (struct vmat_track_node *node = next_of(NULL); node; node = next_of(node)) {
-		if (!node->track && closings - node->closed_at >= NODES_KEPT) {
-			*ret = node;
-			return 0;
-		}
+	if (next_of(NULL)) {
+		void *memory;
+		int err = vmat_sys_mmap(NULL, NODES_PER_BLOCK * sizeof(*block),
+					PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+					&memory);
+
+		if (err)
+			return err;
+		block = memory;
 	}
-	err = vmat_sys_mmap(NULL, NODES_PER_BLOCK * sizeof(*block), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &memory);
-	if (err)
-		return err;
-	block = memory;
 	for (size_t i = 0; i < NODES_PER_BLOCK; i++) {
 		/* As if closed long ago: an empty range that no fault lies in. */
 		block[i].closed_at = closings - NODES_KEPT;
@@ -422,8 +430,24 @@ static int find_node(struct vmat_track_node **ret)
 				      memory_order_relaxed);
 	}
 	atomic_store_explicit(&nodes, block, memory_order_release);
-	*ret = block;
 	return 0;
+}
+
+/* A node that nobody can still mean: that of a tracker closed long ago, or a new one. Under the handlers' lock. */
+static int find_node(struct vmat_track_node **ret)
+{
+	int err;
+
+	for (struct vmat_track_node *node = next_of(NULL); node; node = next_of(node)) {
+		if (!node->track && !node->prot_owed && closings - node->closed_at >= NODES_KEPT) {
+			*ret = node;
+			return 0;
+		}
+	}
+	err = add_nodes();
+	if (!err)
+		*ret = next_of(NULL);
+	return err;
 }
 
 /* Hangs the tracker on a node. */
@@ -441,6 +465,7 @@ static int enter(struct vmat_track *track)
 		node->start = track->start;
 		node->end = track->end;
 		node->track = track;
+		node->prot_owed = 0;
 		unlock(&node->locked_by);
 		track->node = node;
 	}
@@ -458,7 +483,7 @@ static void leave(struct vmat_track *track)
 	vmat_sys_signals_block(&mask);
 	lock(&handlers_locked_by);
 	lock(&node->locked_by);
-	protect(track, 0, track->pages, track->prot);
+	node->prot_owed = protect(track, 0, track->pages, track->prot) ? track->prot : 0;
 	add_islands(track, -track->islands);
 	node->closed_at = closings++;
 	node->track = NULL;

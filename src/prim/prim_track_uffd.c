@@ -181,7 +181,10 @@ static void *work(void *context)
 			handle(track, &messages[i]);
 		if (got > 0)
 			continue;
-		if (vmat_sys_poll(waiting, 2, -1) < 0 || waiting[1].revents)
+		/* While there is a range to serve, the thread does not end: its writers would wait for ever. */
+		if (vmat_sys_poll(waiting, 2, -1) < 0)
+			vmat_sys_yield();
+		else if (waiting[1].revents)
 			return NULL;
 	}
 }

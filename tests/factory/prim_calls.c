@@ -4,6 +4,8 @@
  * one system call of it fail. Each operation that fails must leave what was there as it was, and must work
  * when it is tried again; at the end no address may be lost. Says on stderr what was wrong: exit code 1.
  */
+#include "prim_calls.h"
+
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -278,6 +280,9 @@ static void pool_of_stacks(void)
 	pool_of(4 * KIB, 256 * KIB, 0);
 }
 
+/* Pages that libc keeps of a thread that has ended. */
+enum { STACK = 2200 };
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -293,6 +298,13 @@ static const struct {
 	{ "pool-keeps-nothing", pool_keeps_nothing, 1 },
 	{ "pool-offers", pool_offers, 1 },
 	{ "pool-stacks", pool_of_stacks, 1 },
+	{ "track", live_track_auto, STACK },
+	{ "track-async", live_track_async },
+	{ "track-sync", live_track_sync, STACK },
+	{ "track-mprotect", live_track_mprotect },
+	{ "cow", live_cow },
+	{ "snapshot-fork", live_snapshot_fork },
+	{ "snapshot-protect", live_snapshot_protect, STACK },
 };
 
 int main(int argc, char **argv)

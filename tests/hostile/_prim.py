@@ -17,6 +17,9 @@ CALLS = {
     "mremap": (25, errno.ENOMEM, False), "madvise": (28, errno.EINVAL, False), "ioctl": (16, errno.EINVAL, False),
     "mlock": (149, errno.ENOMEM, False), "perf_event_open": (298, errno.EACCES, False), "openat": (257, errno.EMFILE, False),
     "read": (0, errno.EIO, False), "pread64": (17, errno.EIO, False), "process_vm_readv": (310, errno.EPERM, False),
+    "userfaultfd": (323, errno.EMFILE, False), "eventfd2": (290, errno.EMFILE, False), "clone": (56, errno.EAGAIN, False),
+    "clone3": (435, errno.EAGAIN, False), "msync": (26, errno.ENOMEM, False), "rt_sigaction": (13, errno.EINVAL, False),
+    "pwrite64": (18, errno.EIO, False), "lseek": (8, errno.EINVAL, False),
     "process_madvise": (440, errno.EINVAL, False), "pidfd_open": (434, errno.EMFILE, False), "fstat": (262, errno.EBADF, False),
 }
 
