@@ -68,6 +68,17 @@ static int bad(struct vmat_error *err, const char *path, const char *what)
 	return vmat_error_set(err, -EBADMSG, "%.300s is a core file, but %s", path, what);
 }
 
+/* systemd-coredump and apport compress what they keep. */
+static bool is_compressed(const unsigned char *bytes)
+{
+	return memcmp(bytes, "\x28\xb5\x2f\xfd", 4) == 0 ||
+	       memcmp(bytes,
+		      "\xfd"
+		      "7zXZ",
+		      5) == 0 ||
+	       memcmp(bytes, "\x04\x22\x4d\x18", 4) == 0 || memcmp(bytes, "\x1f\x8b", 2) == 0;
+}
+
 static int read_header(struct vmat_core_file *core, const char *path, Elf64_Ehdr *ret,
 		       struct vmat_error *err)
 {
@@ -78,6 +89,12 @@ static int read_header(struct vmat_core_file *core, const char *path, Elf64_Ehdr
 	uint16_t type;
 	int code = vmat_core_file_pread(core, ident, sizeof(ident), 0);
 
+	if (!code && is_compressed(ident))
+		return vmat_error_set(
+			err, -ENOEXEC,
+			"%.300s is compressed.\n  Unpack it first (unzstd, unxz, unlz4, "
+			"gunzip)",
+			path);
 	if (code == -ENODATA || (!code && memcmp(ident, ELFMAG, SELFMAG) != 0))
 		return vmat_error_set(err, -ENOEXEC,
 				      "%.300s is no core file: it does not begin as an ELF file",

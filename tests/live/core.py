@@ -248,7 +248,9 @@ def overflows(kernel):
 def refused():
     text = folder + "/text"
     open(text, "w").write("no ELF file\n")
-    for path, words in ((VMATLAS, "is a program"), (text, "no core file"), (folder, "no regular file"), (folder + "/none", "cannot be opened")):
+    packed = folder + "/packed"
+    open(packed, "wb").write(b"\x28\xb5\x2f\xfd" + bytes(100))
+    for path, words in ((VMATLAS, "is a program"), (packed, "is compressed"), (text, "no core file"), (folder, "no regular file"), (folder + "/none", "cannot be opened")):
         done = run("map", path)
         t.ok(done.returncode == 6 and words in done.stderr and not done.stdout, f"{os.path.basename(path)}: exit 6, and says why", done.stderr)
     t.is_(run("map", "nothing").returncode, 2, "a word that is no file is no target")
