@@ -33,7 +33,7 @@ struct cli_args {
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
 
 	bool summary, tree, gaps, all, flags, ranges, chunks, map, no_stop, snapshot;
-	const char *where, *max_stop, *fail_over, *allocator, *cell;
+	const char *where, *max_stop, *fail_over, *allocator, *cell, *max_size;
 	struct cli_values exclude_roots;
 	const char *file;
 	bool force;
@@ -81,7 +81,7 @@ struct cli_command {
 	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
-#define CLI_COMMANDS_COUNT 11
+#define CLI_COMMANDS_COUNT 12
 extern const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT];
 
 /* NULL when there is none of that name. */
@@ -97,6 +97,7 @@ extern const struct cli_option cli_common_options[];
 
 extern const struct cli_command cli_map_command, cli_stacks_command, cli_pages_command,
 	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_leaks_command,
-	cli_explain_command, cli_dump_command, cli_doctor_command, cli_help_command;
+	cli_sizes_command, cli_explain_command, cli_dump_command, cli_doctor_command,
+	cli_help_command;
 
 #endif

@@ -278,6 +278,8 @@ struct vmat_cells_view {
 };
 extern const struct vmat_list vmat_list_cells; /* struct vmat_cells_view */
 
+extern const struct vmat_list vmat_list_sizes; /* struct vmat_sizes, of sizes.h */
+
 extern const struct vmat_list vmat_list_leaks;       /* struct vmat_leaks */
 extern const struct vmat_list vmat_list_leak_groups; /* struct vmat_leaks: groups */
 extern const struct vmat_list vmat_list_leak_totals; /* struct vmat_leaks: one row */

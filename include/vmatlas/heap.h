@@ -104,6 +104,7 @@ struct vmat_heap {
 
 	/* glibc's own settings, from mp_; unknown when mp_ was not found */
 	uint64_t trim_threshold, mmap_threshold, arena_max, tcache_count;
+	uint64_t mmap_max; /* n_mmaps_max */
 
 	bool is_partial;
 	char partial_why[508];

@@ -83,7 +83,7 @@ static struct vmat_heap *new_heap(struct vmat_target *target, const struct vmat_
 	heap->priv->heap_max = vmat_malloc_heap_max(heap->priv->memory.word_size);
 	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
-	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->arena_max = heap->tcache_count = heap->mmap_max = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->allocator = heap->allocator_why = "";
 	heap->stop_estimate_ns = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	return vmat_take_ptr(&heap);

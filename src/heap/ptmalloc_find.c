@@ -163,8 +163,21 @@ static void take_mp(struct vmat_heap *heap, struct vmat_malloc_copy *copy, const
 	heap->mmapped_bytes_expected = bytes;
 	heap->trim_threshold = words[0];
 	heap->mmap_threshold = words[2];
+	heap->mmap_max = number(words, layout, layout->n_mmaps + 4);
 	heap->arena_max = words[4];
 	heap->tcache_count = word(words, layout, layout->tcache_count);
+}
+
+/*
+ * glibc 2.43 put a word in front of what stands from n_mmaps on: a word before mp_ of 2.35, its layout would fit. The arena tells
+ * them apart, for the same version took its fastbins away.
+ */
+static bool fits_arena(const struct vmat_heap *heap, const struct mp_layout *layout)
+{
+	bool is_2_43 = layout->n_mmaps == (layout->word_size == 8 ? 68 : 36);
+
+	return layout->word_size == heap->priv->memory.word_size &&
+	       is_2_43 == !heap->priv->layout->fastbins_count;
 }
 
 static void find_mp(struct vmat_heap *heap, const struct vmat_region *region,
@@ -180,7 +193,7 @@ static void find_mp(struct vmat_heap *heap, const struct vmat_region *region,
 		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
 			continue;
 		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
-			if (mp_layouts[i].word_size != priv->memory.word_size ||
+			if (!fits_arena(heap, &mp_layouts[i]) ||
 			    !is_mp(heap, words, &mp_layouts[i], is_used))
 				continue;
 			take_mp(heap, copy, words, &mp_layouts[i]);
@@ -219,7 +232,7 @@ static void forget(struct vmat_heap *heap)
 	heap->priv->copies_count = 0;
 	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
-	heap->arena_max = heap->tcache_count = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->arena_max = heap->tcache_count = heap->mmap_max = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 }
 
 /* libc first, then all else that is written: static programs, copies under other names. */
