@@ -498,7 +498,7 @@ static int arm_all(struct vmat_track *track)
 	size_t size = (size_t)(track->end - track->start), page_size = track->page_size;
 	int err = -EINVAL;
 
-	for (; page_size <= size && size % page_size == 0; page_size *= 2) {
+	for (; (size | (uintptr_t)track->start) % page_size == 0; page_size *= 2) {
 		err = vmat_sys_mprotect(track->start, page_size, PROT_READ);
 		if (err != -EINVAL)
 			break;

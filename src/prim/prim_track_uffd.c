@@ -38,7 +38,7 @@ static int find_page_size(struct vmat_track *track)
 	size_t size = (size_t)(track->end - track->start), page_size = track->page_size;
 	int err = -EINVAL;
 
-	for (; page_size <= size && size % page_size == 0; page_size *= 2) {
+	for (; (size | (uintptr_t)track->start) % page_size == 0; page_size *= 2) {
 		err = vmat_sys_uffd_protect(track->uffd, track->start, page_size, true);
 		if (err != -EINVAL)
 			break;
@@ -129,42 +129,38 @@ static ssize_t async_collect(struct vmat_track *track, struct vmat_range *runs, 
 	return (ssize_t)have;
 }
 
-/* Lets the write at `addr` through; in huge pages only a whole one. Returns how much was let through, or -errno. */
-static ssize_t let_through(struct vmat_track *track, char *addr, char **ret_start)
+/* Lets all writes to the range through, and counts all pages as written. */
+static int let_all_through(struct vmat_track *track)
 {
-	size_t size = track->page_size;
+	int err = vmat_sys_uffd_protect(track->uffd, track->start,
+					(size_t)(track->end - track->start), false);
 
-	for (;; size *= 2) {
-		char *start = (char *)((uintptr_t)addr & ~(size - 1));
-		int err;
-
-		if (start < track->start || start + size > track->end)
-			return -EINVAL;
-		*ret_start = start;
-		err = vmat_sys_uffd_protect(track->uffd, start, size, false);
-		if (err != -EINVAL)
-			return err ? err : (ssize_t)size;
-	}
+	if (err)
+		return err;
+	vmat_track_bits_set(track, 0, track->pages);
+	atomic_fetch_add_explicit(&track->overflows, 1, memory_order_relaxed);
+	return 0;
 }
 
 static void handle(struct vmat_track *track, const struct uffd_msg *message)
 {
-	char *addr = (char *)(uintptr_t)message->arg.pagefault.address, *start = addr;
-	ssize_t size;
+	size_t offset = (size_t)(message->arg.pagefault.address - (uintptr_t)track->start);
+	size_t page = offset / track->page_size;
+	char *start = track->start + page * track->page_size;
+	int err;
 
-	if (message->event != UFFD_EVENT_PAGEFAULT)
+	if (message->event != UFFD_EVENT_PAGEFAULT || page >= track->pages)
 		return;
 	vmat_track_lock(track);
-	size = let_through(track, addr, &start);
-	if (size > 0)
-		vmat_track_bits_set(track, (size_t)(start - track->start) / track->page_size,
-				    (size_t)size / track->page_size);
+	err = vmat_sys_uffd_protect(track->uffd, start, track->page_size, false);
+	if (!err)
+		vmat_track_bits_set(track, page, 1);
+	else
+		err = let_all_through(track);
 	vmat_track_unlock(track);
-	/* What cannot be let through (the page went away meanwhile) tries again, and gets the kernel's answer. */
-	if (size < 0)
-		vmat_sys_uffd_wake(track->uffd,
-				   (char *)((uintptr_t)start & ~(track->page_size - 1)),
-				   track->page_size);
+	/* What cannot be let through, for the page went away meanwhile, tries again and gets the kernel's answer. */
+	if (err)
+		vmat_sys_uffd_wake(track->uffd, start, track->page_size);
 }
 
 static void *work(void *context)
