@@ -27,11 +27,13 @@ static unsigned rank_of(const struct vmat_leaks_priv *priv, uint64_t tls_size, u
 	for (size_t i = 0; priv->stacks && i < priv->stacks->count; i++) {
 		const struct vmat_stack *stack = &priv->stacks->stacks[i];
 
-		uint64_t tls = stack->thread_addr - tls_size;
+		uint64_t descriptor = stack->thread_addr;
 
 		if (!vmat_is_known(stack->begin) || place < stack->begin || place >= stack->end)
 			continue;
-		if (vmat_is_known(stack->thread_addr) && stack->thread_addr && place >= tls)
+		/* Above what the thread uses of its stack lie its storage and its descriptor. */
+		if (vmat_is_known(descriptor) && descriptor >= stack->begin &&
+		    descriptor < stack->end && place >= descriptor - tls_size)
 			return STATIC;
 		/* Below the stack pointer are only the scratch registers of a leaf function. */
 		return priv->stack_pointers && place < priv->stack_pointers[i] ? REGISTER : STACK;

@@ -5,7 +5,7 @@
  *   global    cache (of this file) -> a +16 -> b +24 -> c
  *   list      a list of 100 nodes from the static `head`: the last one is deep
  *   tls       a thread's own variable -> t
- *   stack     a variable of main -> s
+ *   stack     a variable of main -> s; another refers to b, too
  *   lost      l1 -> l2, to which nothing refers
  *   into      referred to by an address 8 bytes into it only
  *   freed     a block that was freed (kept by the thread's cache)
@@ -124,6 +124,7 @@ int main(void)
 {
 	char *volatile on_stack = memset(malloc(500), 's', 500);
 	char *region = mmap(NULL, 3 * 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct b *volatile also;
 	pthread_t thread;
 
 	munmap(region + 65536, 65536);
@@ -132,10 +133,11 @@ int main(void)
 	pthread_barrier_wait(&barrier);
 	make();
 	clobber();
+	also = cache[2]->b;
 	say((size_t)region + 65536 + 4096, (size_t)&on_stack, (size_t)on_stack);
 	clobber();
 	while (getchar() != EOF)
 		;
 	free(on_stack);
-	return hidden == 1;
+	return hidden == 1 || !also;
 }

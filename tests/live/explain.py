@@ -53,6 +53,9 @@ def blocks(program):
     t.ok(not doc["partial"] and doc["stopped_ns"] > 0, "nothing is missing, and the stop is told", doc["partial_why"])
     t.is_([chain(c), c["reach"]], [[("global `cache`+16 in explain_truth.c", None), (truth["a"], 16), (truth["b"], 24)], "reached"],
           "global -> a -> b -> c, with the offsets of the program")
+    b = program.explain("b")
+    t.is_((chain(b), b["referrers_count"]), ([("global `cache`+16 in explain_truth.c", None), (truth["a"], 16)], 2),
+          "a way from static memory is preferred to one from a stack")
     t.is_([int(l["addr"], 16) for l in c["chain"]], [truth["cache"] + 16, truth["a"] + 16, truth["b"] + 24], "where each of the words lies")
     t.is_((c["type"], c["preview"], c["block_size"], c["block_offset"]), ("text", "the third", 120, 0), "what the block holds")
     t.is_((c["site"], bool(c["unknown"]["site"])), (None, True), "its site is unknown, with a reason")
@@ -90,6 +93,19 @@ def places(program):
     t.ok("null pointer" in null["why"], "a null pointer", null["why"])
 
 
+def of_a_core(program):
+    """The same ways in a core of the same process."""
+    names = ("b", "c", "deep", "lost_1", "lost_2", "into", "t", "s", "own", "constant", "work")
+    live = program.explain(*names)
+    with tempfile.TemporaryDirectory(prefix="vmatlas-explain.") as folder:
+        subprocess.run([VMATLAS, "dump", "-o", f"{folder}/core", str(program.pid)], check=True, stdout=subprocess.DEVNULL)
+        process, program.pid = program.pid, f"{folder}/core"
+        core = program.explain(*names)
+        program.pid = process
+    keys = ("addr", "state", "kind", "name", "block", "block_offset", "type", "preview", "reach", "chain", "referrers_count")
+    t.is_([[p[k] for k in keys] for p in core["places"]], [[p[k] for k in keys] for p in live["places"]], "a core says the same")
+
+
 def degraded(program):
     place = program.explain("c", options=["--no-stop"])
     t.is_((place["kind"], place["block"], "not stopped" in place["no_block"]), ("heap", None, True), "--no-stop: blocks are unknown, and why")
@@ -119,5 +135,6 @@ def degraded(program):
 with Program(TRUTH) as program:
     blocks(program)
     places(program)
+    of_a_core(program)
     degraded(program)
 t.done()
