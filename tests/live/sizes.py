@@ -13,6 +13,8 @@ LIBRARIES = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2.0", "
 PLACE = "/usr/lib/x86_64-linux-gnu"
 # Around each power of two, and every small one.
 ASKED = sorted(set(range(0, 300)) | {(1 << k) + d for k in range(8, 21) for d in (-17, -8, -1, 0, 1, 8, 9, 16, 100) if (1 << k) + d <= 1 << 20})
+# A large request that fits into the free end of the heap is not mapped: there is to be no such end.
+NO_TOP = ":glibc.malloc.top_pad=0"
 TARGET = """
 import ctypes, os, sys
 lib = ctypes.CDLL(None)
@@ -88,7 +90,7 @@ def of_process(t):
             t.skip(f"sizes of {name}", f"{library} is not installed")
             continue
         # The threshold of glibc does not move when it was set: so it is the same in vmatlas.
-        env = {"LD_PRELOAD": library} if library else {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
+        env = {"LD_PRELOAD": library} if library else {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072" + NO_TOP}
         with Target(**env) as target:
             doc = sizes(target.pid)
             each = sizes("--all", target.pid)
@@ -108,7 +110,7 @@ def of_process(t):
 
 def thresholds(t):
     for tunable, threshold in (("mmap_threshold=65536", 65536), ("mmap_threshold=500000", 500000), ("mmap_max=0", None)):
-        with Target(GLIBC_TUNABLES="glibc.malloc." + tunable) as target:
+        with Target(GLIBC_TUNABLES="glibc.malloc." + tunable + NO_TOP) as target:
             doc = sizes(target.pid)
             truth = dict(zip(ASKED, map(int, target.ask("sizes " + " ".join(map(str, ASKED))))))
         if threshold:
