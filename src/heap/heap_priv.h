@@ -104,6 +104,7 @@ struct vmat_heap_priv {
 	struct vmat_malloc_copy copies[VMAT_MALLOC_COPIES_MAX];
 	size_t copies_count;
 	uint64_t heap_max;        /* size and alignment of the heaps of thread arenas */
+	bool has_uncopied;        /* parts are not in the copy (vmat_stop_is_copied) */
 	uint64_t unread;          /* pages that are there and could not be read */
 	uint64_t unscanned;       /* bytes of which it is not known what is present */
 	bool is_presence_unknown; /* which pages are there could not be told */

@@ -190,16 +190,12 @@ static int fork_standing(struct reading *reading, struct vmat_stop *stop)
 /* A copy lacks what the program has kept from being copied: that was read while it ran. */
 static void note_uncopied(struct vmat_heap *heap, const struct vmat_stop *stop)
 {
-	const struct vmat_heap_priv *priv = heap->priv;
+	struct vmat_heap_priv *priv = heap->priv;
 
+	priv->has_uncopied = false;
 	for (size_t i = 0; heap->is_snapshot && i < priv->segments_count; i++) {
-		if (vmat_stop_is_copied(stop, priv->segments[i].start, priv->segments[i].end))
-			continue;
-		heap->is_partial = true;
-		snprintf(
-			heap->partial_why, sizeof(heap->partial_why),
-			"parts of the heap are left out of forks (MADV_DONTFORK) or are shared, and "
-			"were read while the process ran");
+		if (!vmat_stop_is_copied(stop, priv->segments[i].start, priv->segments[i].end))
+			priv->has_uncopied = true;
 	}
 }
 

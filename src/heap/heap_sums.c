@@ -191,6 +191,9 @@ static void judge(struct vmat_heap *heap)
 	if (heap->priv->copies_count && !vmat_is_known(heap->mmapped_expected))
 		say_partial(heap, "malloc's counters (mp_) were not found: blocks with mappings of "
 				  "their own may be missing");
+	if (heap->priv->has_uncopied)
+		say_partial(heap, "parts of the heap are kept from forks (MADV_DONTFORK, "
+				  "MADV_WIPEONFORK), and were read while the process ran");
 	if (heap->priv->unread)
 		say_partial(heap, "%llu pages that are there could not be read",
 			    (unsigned long long)heap->priv->unread);

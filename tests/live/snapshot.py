@@ -34,6 +34,34 @@ import time
 while True:
     time.sleep(1)
 """
+# The only addresses of 100 blocks lie in shared memory; then, after a line of input, nowhere.
+SHARED = """
+import ctypes, mmap, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+m = mmap.mmap(-1, 4096)
+words = (ctypes.c_uint64 * 512).from_buffer(m)
+for i in range(100):
+    words[i] = libc.malloc(5432)
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(100):
+    words[i] = 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+# The heap is kept from forks, or empty in them.
+ADVISED = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+kept = [b"x" * 1000 for _ in range(1000)]
+with open("/proc/self/maps") as file:
+    heap = next(line for line in file if line.endswith("[heap]\\n"))
+start, end = (int(word, 16) for word in heap.split()[0].split("-"))
+assert libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), int(sys.argv[1])) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
 FILTERED = """
 import ctypes, struct, sys
 libc = ctypes.CDLL(None)
@@ -151,8 +179,38 @@ def check_refused(t):
     ended(process)
 
 
+def check_shared(t):
+    """What is not copied is read from the process itself: memory that is shared."""
+    process = started(["/usr/bin/python3", "-c", SHARED])
+    lost = []
+    for is_cleared in (False, True):
+        if is_cleared:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            process.stdout.readline()
+        doc, _, err = run("leaks", process.pid, "--snapshot")
+        t.ok(doc and doc["snapshot"] and not doc["partial"], "addresses in shared memory: the copy was read", err)
+        lost.append(sum(leak["size"] >= 5432 and leak["size"] < 5500 for leak in doc["leaks"]))
+    t.is_(lost[0], 0, "blocks whose address lies in shared memory have not leaked")
+    t.ok(lost[1] >= 95, "they have when it does not any more", lost)
+    ended(process)
+
+
+def check_advised(t):
+    for name, advice in (("MADV_DONTFORK", 10), ("MADV_WIPEONFORK", 18)):
+        process = started(["/usr/bin/python3", "-c", ADVISED, str(advice)])
+        plain, _, _ = run("heap", process.pid)
+        copy, code, err = run("heap", process.pid, "--snapshot")
+        t.ok(copy and copy["snapshot"] and copy["partial"] and "MADV_DONTFORK" in copy["partial_why"],
+             f"{name} on the heap: the answer is partial, with the reason", f"{code} {err} {copy and copy['partial_why']}")
+        t.is_(copy["totals"], plain["totals"], f"{name} on the heap: it is read from the process itself")
+        ended(process)
+
+
 t = tap.Tap()
 t.section(check_same)
+t.section(check_shared)
+t.section(check_advised)
 t.section(check_busy, 20)
 t.section(check_sparse)
 t.section(check_limit)
