@@ -50,7 +50,8 @@ int vmat_chunks_number(struct vmat_leaks_priv *priv)
 static inline const struct vmat_reach_segment *segment_of(const struct vmat_leaks_priv *priv,
 							  uint32_t granule)
 {
-	size_t low = 0, high = priv->segments_count;
+	size_t low = priv->by_granule[granule / VMAT_REACH_HINT];
+	size_t high = priv->by_granule[granule / VMAT_REACH_HINT + 1] + 1;
 
 	while (low + 1 < high) {
 		size_t middle = low + (high - low) / 2;

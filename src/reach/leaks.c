@@ -55,6 +55,8 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 		vmat_arena_deinit(&leaks->priv->arena);
 		vmat_strings_deinit(&leaks->priv->types);
 		free(leaks->priv->segments);
+		free(leaks->priv->ends);
+		free(leaks->priv->by_granule);
 	}
 	free(leaks->priv);
 	vmat_heap_free(leaks->heap);
@@ -98,6 +100,26 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 	return err;
 }
 
+/* Some allocators have a segment for each few blocks: searches among them must be short. */
+static int index_segments(struct vmat_leaks_priv *priv, uint64_t granules)
+{
+	size_t hints = (size_t)(granules / VMAT_REACH_HINT) + 2, segment = 0;
+
+	priv->ends = malloc((priv->segments_count + 1) * sizeof(*priv->ends));
+	priv->by_granule = malloc(hints * sizeof(*priv->by_granule));
+	if (!priv->ends || !priv->by_granule)
+		return -ENOMEM;
+	for (size_t i = 0; i < priv->segments_count; i++)
+		priv->ends[i] = priv->segments[i].segment->end;
+	for (size_t i = 0; i < hints; i++) {
+		while (segment + 1 < priv->segments_count &&
+		       priv->segments[segment + 1].first_granule <= i * VMAT_REACH_HINT)
+			segment++;
+		priv->by_granule[i] = (uint32_t)segment;
+	}
+	return 0;
+}
+
 /* Numbers the granules of all segments. */
 static int number_segments(struct vmat_leaks *leaks)
 {
@@ -127,7 +149,7 @@ static int number_segments(struct vmat_leaks *leaks)
 		priv->low = heap->segments[0].start;
 		priv->high = heap->segments[heap->segments_count - 1].end;
 	}
-	return 0;
+	return index_segments(priv, granule);
 }
 
 /* Only while it stands every thread's is known. */

@@ -15,6 +15,8 @@
 #include "heap/heap_priv.h"
 #include "reach/search.h"
 
+enum { VMAT_REACH_HINT = 1024 };
+
 /* What is known of a chunk. */
 enum vmat_reach_flag {
 	VMAT_CHUNK_USED = 1,
@@ -46,10 +48,12 @@ struct vmat_leaks_priv {
 	struct vmat_stacks *stacks;
 	struct vmat_reach_segment *segments;
 	size_t segments_count;
-	unsigned word_size; /* of the target's addresses: 8 or 4 */
-	uint64_t low, high; /* all segments lie in here */
-	unsigned header;    /* what a block's address is behind its chunk's */
-	size_t last;        /* the segment that the last address lay in */
+	uint64_t *ends;       /* of the segments: what a search by address looks at */
+	uint32_t *by_granule; /* the segment of each VMAT_REACH_HINT-th granule, and one more */
+	unsigned word_size;   /* of the target's addresses: 8 or 4 */
+	uint64_t low, high;   /* all segments lie in here */
+	unsigned header;      /* what a block's address is behind its chunk's */
+	size_t last;          /* the segment that the last address lay in */
 
 	struct vmat_words roots; /* granules */
 	struct vmat_words

@@ -26,15 +26,22 @@ static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uin
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
 	const struct vmat_reach_segment *segment = &priv->segments[priv->last];
-	size_t found;
+	size_t low = 0, high = priv->segments_count;
 
 	if (addr >= segment->segment->start && addr < segment->segment->end)
 		return segment;
-	found = vmat_heap_first_segment(leaks->heap, priv->segments_count, addr);
-	if (found == priv->segments_count || priv->segments[found].segment->start > addr)
+	while (low < high) { /* the first that ends behind addr */
+		size_t middle = low + (high - low) / 2;
+
+		if (priv->ends[middle] <= addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == priv->segments_count || priv->segments[low].segment->start > addr)
 		return NULL;
-	priv->last = found;
-	return &priv->segments[found];
+	priv->last = low;
+	return &priv->segments[low];
 }
 
 /* Where the word that was noted last lies: for who wants to know the way to a block. */
