@@ -23,6 +23,34 @@ static size_t arena_rows(const struct vmat_heap *heap)
 	return heap->arenas_count + (heap->totals.count[VMAT_CHUNK_MMAPPED] != 0);
 }
 
+/* glibc's own settings (mallopt(3)), and what they do. */
+static void write_settings(const struct cli_subject *subject, const struct cli_output *output,
+			   const struct vmat_heap *heap)
+{
+	bool is_trimmed = heap->trim_threshold < INT64_MAX;
+	unsigned word_size = vmat_target_process(subject->target)->word_size;
+
+	cli_line("M_MMAP_THRESHOLD %6s  %s", cli_size(output, heap->mmap_threshold),
+		 heap->mmap_max ? "a larger block is a mapping of its own: gone when freed"
+				: "without effect: M_MMAP_MAX is 0");
+	cli_line("M_TRIM_THRESHOLD %6s  %s",
+		 is_trimmed ? cli_size(output, heap->trim_threshold) : "off",
+		 is_trimmed ? "a larger free end (TOP) of the main heap goes back"
+			    : "free gives nothing of the main heap back");
+	cli_line("                         %s",
+		 heap->has_fixed_thresholds
+			 ? "both are fixed: the program has set a parameter"
+			 : "both rise: to a mapped block that is freed, and twice it");
+	if (heap->arena_max)
+		cli_line("arenas           %6zu  of at most %s (M_ARENA_MAX)", heap->arenas_count,
+			 cli_count(heap->arena_max));
+	else
+		cli_line("arenas           %6zu  of at most %u for each processor",
+			 heap->arenas_count, word_size == 4 ? 2 : 8);
+	cli_line("tcache_count     %6s  freed blocks of each size that a thread may keep",
+		 cli_count(heap->tcache_count));
+}
+
 static void write_head(const struct cli_subject *subject, const struct cli_output *output,
 		       const struct vmat_heap *heap)
 {
@@ -36,9 +64,9 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 		return;
 	}
 	cli_head_stop(heap);
-	cli_line("M_TRIM_THRESHOLD %s, M_MMAP_THRESHOLD %s, tcache_count %s\n",
-		 cli_size(output, heap->trim_threshold), cli_size(output, heap->mmap_threshold),
-		 cli_count(heap->tcache_count));
+	if (vmat_is_known(heap->trim_threshold))
+		write_settings(subject, output, heap);
+	cli_line("%s", "");
 }
 
 static int write_tables(const struct cli_subject *subject, const struct cli_output *output,
@@ -91,6 +119,9 @@ static int write_json(const struct cli_subject *subject, const struct cli_output
 	cli_json_stop(json, heap);
 	vmat_json_number(json, "trim_threshold", heap->trim_threshold);
 	vmat_json_number(json, "mmap_threshold", heap->mmap_threshold);
+	vmat_json_bool(json, "thresholds_fixed", heap->has_fixed_thresholds);
+	vmat_json_number(json, "mmap_max", heap->mmap_max);
+	vmat_json_number(json, "arena_max", heap->arena_max);
 	vmat_json_number(json, "tcache_count", heap->tcache_count);
 	vmat_json_number(json, "findings_total", heap->findings_total);
 	rows.count = heap->is_walked ? arena_rows(heap) : 0;

@@ -103,8 +103,12 @@ struct vmat_heap {
 	size_t findings_total;
 
 	/* glibc's own settings, from mp_; unknown when mp_ was not found */
-	uint64_t trim_threshold, mmap_threshold, arena_max, tcache_count;
-	uint64_t mmap_max; /* n_mmaps_max */
+	uint64_t mmap_threshold; /* a larger block gets a mapping of its own */
+	uint64_t mmap_max;       /* how many blocks may have mappings of their own */
+	uint64_t trim_threshold; /* a larger free end of the brk heap goes back; INT64_MAX: never */
+	uint64_t arena_max;      /* 0: not set, 8 for each processor (2 of 32-bit processes) */
+	uint64_t tcache_count;   /* free blocks of each size that a thread may keep */
+	bool has_fixed_thresholds; /* else both rise with the blocks that are freed */
 
 	bool is_partial;
 	char partial_why[508];

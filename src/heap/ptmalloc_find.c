@@ -11,12 +11,13 @@
 
 #include "heap/heap_priv.h"
 
-enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19, TCACHE_BINS = 64 };
+enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19, MP_ALIGN = 32, TCACHE_BINS = 64 };
 
 /* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
 struct mp_layout {
 	unsigned word_size;
-	unsigned n_mmaps; /* int, followed by n_mmaps_max and max_n_mmaps */
+	bool is_newest;   /* of glibc 2.43 */
+	unsigned n_mmaps; /* int, followed by n_mmaps_max, max_n_mmaps and no_dyn_threshold */
 	unsigned mmapped_mem;
 	unsigned sbrk_base;
 	unsigned tcache_bins; /* followed by tcache_max_bytes */
@@ -24,11 +25,11 @@ struct mp_layout {
 };
 
 static const struct mp_layout mp_layouts[] = {
-	{ 8, 60, 80, 96, 104, 120 },  /* 2.35 to 2.42 */
-	{ 8, 40, 56, 72, 80, 96 },    /* 2.26 to 2.34 */
-	{ 8, 68, 88, 104, 112, 128 }, /* 2.43 */
-	{ 4, 32, 48, 56, 60, 68 },    /* the same three */
-	{ 4, 20, 36, 44, 48, 56 },    { 4, 36, 52, 60, 64, 72 },
+	{ 8, false, 60, 80, 96, 104, 120 }, /* 2.35 to 2.42 */
+	{ 8, false, 40, 56, 72, 80, 96 },   /* 2.26 to 2.34 */
+	{ 8, true, 68, 88, 104, 112, 128 }, /* 2.43 */
+	{ 4, false, 32, 48, 56, 60, 68 },   /* the same three */
+	{ 4, false, 20, 36, 44, 48, 56 },   { 4, true, 36, 52, 60, 64, 72 },
 };
 
 static bool bin_is_closed(struct vmat_heap_memory *memory, uint64_t bin)
@@ -114,7 +115,7 @@ static uint64_t word(const uint64_t *words, const struct mp_layout *layout, unsi
 
 /*
  * What holds whatever the user has tuned: counters below their highest values, a number of mapped blocks that fits their
- * bytes, tcache_max_bytes the largest request of the last of tcache_bins (from glibc 2.42 on, or more), and an
+ * bytes, tcache_max_bytes the largest request of the last of tcache_bins (2.42: or more; 2.43: anything), and an
  * sbrk_base exactly when the main arena was used, in memory that can be written.
  */
 static bool is_mp(const struct vmat_heap *heap, const uint64_t *words,
@@ -134,9 +135,11 @@ static bool is_mp(const struct vmat_heap *heap, const uint64_t *words,
 	    (now == 0) != (bytes == 0) ||
 	    bytes > word(words, layout, layout->mmapped_mem + layout->word_size))
 		return false;
-	if (!bins || bins > TCACHE_BINS || word(words, layout, layout->tcache_count) > UINT16_MAX)
+	if (bins > TCACHE_BINS || word(words, layout, layout->tcache_count) > UINT16_MAX)
 		return false;
-	if (largest > last ? bins < TCACHE_BINS : bins > 1 && largest + VMAT_CHUNK_ALIGN <= last)
+	if (!layout->is_newest &&
+	    (!bins || (largest > last ? bins < TCACHE_BINS
+				      : bins > 1 && largest + VMAT_CHUNK_ALIGN <= last)))
 		return false;
 	if (!sbrk_base || !is_used)
 		return !sbrk_base && !is_used;
@@ -150,6 +153,7 @@ static void take_mp(struct vmat_heap *heap, struct vmat_malloc_copy *copy, const
 {
 	uint64_t count = number(words, layout, layout->n_mmaps);
 	uint64_t bytes = word(words, layout, layout->mmapped_mem);
+	uint64_t highest = layout->word_size == 4 ? UINT32_MAX : UINT64_MAX;
 
 	copy->sbrk_base = word(words, layout, layout->sbrk_base);
 	if (copy != heap->priv->copies) {
@@ -161,45 +165,52 @@ static void take_mp(struct vmat_heap *heap, struct vmat_malloc_copy *copy, const
 	}
 	heap->mmapped_expected = count;
 	heap->mmapped_bytes_expected = bytes;
-	heap->trim_threshold = words[0];
-	heap->mmap_threshold = words[2];
+	/* -1 turns it off. */
+	heap->trim_threshold = words[0] < highest / 2 ? words[0] : INT64_MAX;
+	heap->mmap_threshold = words[2] < INT64_MAX ? words[2] : INT64_MAX;
 	heap->mmap_max = number(words, layout, layout->n_mmaps + 4);
+	heap->has_fixed_thresholds = number(words, layout, layout->n_mmaps + 12) != 0;
 	heap->arena_max = words[4];
 	heap->tcache_count = word(words, layout, layout->tcache_count);
 }
 
 /*
- * glibc 2.43 put a word in front of what stands from n_mmaps on: a word before mp_ of 2.35, its layout would fit. The arena tells
- * them apart, for the same version took its fastbins away.
+ * One generation's structure looks like another's a few words further, since only members before n_mmaps were added.
+ * Compilers align structures of this size to 32 bytes, so places with that alignment are tried first; and glibc 2.43
+ * is known by its arenas.
  */
-static bool fits_arena(const struct vmat_heap *heap, const struct mp_layout *layout)
+static bool find_mp_at(struct vmat_heap *heap, const struct vmat_region *region, unsigned step,
+		       bool is_used, struct vmat_malloc_copy *copy)
 {
-	bool is_2_43 = layout->n_mmaps == (layout->word_size == 8 ? 68 : 36);
+	struct vmat_heap_priv *priv = heap->priv;
+	bool is_newest = priv->layout->fastbins_count == 0;
+	uint64_t words[MP_WORDS];
 
-	return layout->word_size == heap->priv->memory.word_size &&
-	       is_2_43 == !heap->priv->layout->fastbins_count;
+	for (uint64_t addr = region->start; addr < data_end(region); addr += step) {
+		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
+			continue;
+		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
+			if (mp_layouts[i].word_size != priv->memory.word_size ||
+			    mp_layouts[i].is_newest != is_newest ||
+			    !is_mp(heap, words, &mp_layouts[i], is_used))
+				continue;
+			take_mp(heap, copy, words, &mp_layouts[i]);
+			return true;
+		}
+	}
+	return false;
 }
 
 static void find_mp(struct vmat_heap *heap, const struct vmat_region *region,
 		    struct vmat_malloc_copy *copy)
 {
 	struct vmat_heap_priv *priv = heap->priv;
-	uint64_t words[MP_WORDS], top;
+	uint64_t top;
 	bool is_used = vmat_heap_word(&priv->memory, copy->main_arena + priv->layout->top, &top) &&
 		       top != vmat_malloc_bin(priv->layout, copy->main_arena, 0);
 
-	for (uint64_t addr = region->start; addr < data_end(region);
-	     addr += priv->memory.word_size) {
-		if (!vmat_heap_words(&priv->memory, addr, words, MP_WORDS))
-			continue;
-		for (size_t i = 0; i < sizeof(mp_layouts) / sizeof(mp_layouts[0]); i++) {
-			if (!fits_arena(heap, &mp_layouts[i]) ||
-			    !is_mp(heap, words, &mp_layouts[i], is_used))
-				continue;
-			take_mp(heap, copy, words, &mp_layouts[i]);
-			return;
-		}
-	}
+	if (!find_mp_at(heap, region, MP_ALIGN, is_used, copy))
+		find_mp_at(heap, region, priv->memory.word_size, is_used, copy);
 }
 
 /* Data of a file, or the zeroed data behind it: what a library writes to. */
@@ -233,6 +244,7 @@ static void forget(struct vmat_heap *heap)
 	heap->mmapped_expected = heap->mmapped_bytes_expected = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->trim_threshold = heap->mmap_threshold = VMAT_UNKNOWN(VMAT_NOT_FOUND);
 	heap->arena_max = heap->tcache_count = heap->mmap_max = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	heap->has_fixed_thresholds = false;
 }
 
 /* libc first, then all else that is written: static programs, copies under other names. */

@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import tap
-from heap_check import heap, trim, truth
+from heap_check import heap, settings, trim, truth
 
 t = tap.Tap()
 
@@ -56,6 +56,7 @@ truth(t, "eight threads, mixed", 8, 30000, "m")
 truth(t, "eight threads, small", 8, 60000, "s")
 truth(t, "forked child", 4, 20000, "fm")
 trim(t, "64 bit", 30000)
+settings(t, "64 bit")
 busy(60)
 unchanged()
 t.done()

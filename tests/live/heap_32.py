@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import tap
-from heap_check import PROGRAM, trim, truth
+from heap_check import PROGRAM, settings, trim, truth
 
 ONE = "arena_max=1"
 THIS = [PROGRAM + "-32"]
@@ -26,4 +26,5 @@ truth(t, "brk moved by others by odd numbers", 1, 20000, "um", [ONE], THIS)
 truth(t, "brk moved, then blocked", 1, 20000, "oBm", [ONE], THIS)
 truth(t, "two copies of libc", 2, 10000, "dm", program=THIS)
 trim(t, "32 bit", 10000, THIS)
+settings(t, "32 bit", THIS)
 t.done()

@@ -101,3 +101,15 @@ def trim(t, name, blocks, program=(PROGRAM,)):
              f"foretold {foretold}, really {real}")
         after = heap(t, running.pid)["totals"]["trimmable"]
         t.ok(after <= 64 * 1024, f"{name}: after it, little is left to give back", f"{after} bytes")
+
+
+def settings(t, name, program=(PROGRAM,)):
+    """mp_ as it begins, and as the user has tuned it."""
+    keys = ("trim_threshold", "mmap_threshold", "thresholds_fixed", "mmap_max", "arena_max", "tcache_count")
+    tuned = ["trim_threshold=300000", "mmap_threshold=70000", "mmap_max=77", "arena_max=3", "tcache_count=5"]
+    for how, tunables, want in (("at first", [], (131072, 131072, False, 65536, 0)), ("tuned", tuned, (300000, 70000, True, 77, 3, 5)),
+                                ("small tcaches", ["tcache_max=200"], (131072, 131072, False, 65536, 0)),
+                                ("no trim", [f"trim_threshold={(1 << (32 if '32 bit' in name else 64)) - 1}"], ((1 << 63) - 1, 131072, True, 65536, 0))):
+        with Truth(1, 1000, "-", tunables, program) as running:
+            doc = heap(t, running.pid)
+        t.is_(tuple(doc[key] for key in keys)[:len(want)], want, f"{name}: malloc's settings, {how}")

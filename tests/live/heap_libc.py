@@ -12,7 +12,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import tap
-from heap_check import truth
+from heap_check import settings, truth
 
 SUITES = ("bullseye", "trixie", "sid")
 ONE = "arena_max=1"
@@ -68,6 +68,7 @@ def check(tree, suite, bits):
         truth(t, f"{name}: brk moved, then blocked", 1, 10000, "oBm", [ONE], command)
         truth(t, f"{name}: no tcache", 2, 5000, "m", ["tcache_count=0"], command)
         truth(t, f"{name}: forked child", 2, 5000, "fm", program=command)
+        settings(t, name, command)
 
 
 for suite in SUITES:
