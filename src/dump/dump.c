@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "dump/dump_priv.h"
 #include "sys/sys_output.h"
+#include "sys/sys_process.h"
 
 #define DEFAULT_STOP_NS UINT64_C(2000000000)
 
@@ -217,6 +218,21 @@ static int choose_source(struct dumping *dumping)
 	return vmat_stop_is_over(dumping->stop) ? err : 0;
 }
 
+static int write_vdso(struct dumping *dumping)
+{
+	const struct vmat_dump_plan *plan = &dumping->plan;
+	uint64_t offset = dumping->data;
+	const void *vdso;
+	size_t size, i = 0;
+
+	if (!plan->vdso_addr)
+		return 0;
+	while (plan->pieces[i].start != plan->vdso_addr)
+		offset += held_size(&plan->pieces[i++]);
+	vdso = vmat_sys_own_vdso(&size);
+	return vmat_output_pwrite(&dumping->output, vdso, size, offset);
+}
+
 static int write_file(struct dumping *dumping)
 {
 	int err = choose_source(dumping);
@@ -227,6 +243,8 @@ static int write_file(struct dumping *dumping)
 	if (!err)
 		err = vmat_output_pwrite(&dumping->output, dumping->head.data, dumping->head.size,
 					 0);
+	if (!err)
+		err = write_vdso(dumping);
 	return err ? err : copy_pages(dumping);
 }
 

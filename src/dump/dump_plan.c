@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dump/dump_priv.h"
+#include "sys/sys_process.h"
 
 enum { RUNS = 512 };
 
@@ -129,6 +130,21 @@ static int note_run(struct vmat_dump_plan *plan, const struct vmat_page_run *run
 	return 0;
 }
 
+/*
+ * The vdso is the kernel's, and the same in all processes: ours is written instead, for the process may have
+ * touched some of its pages only. Not when it looks different from ours, or cannot be compared.
+ */
+static bool is_own_vdso(struct vmat_target *target, const struct vmat_region *region)
+{
+	size_t size = 0;
+	const void *vdso = vmat_sys_own_vdso(&size);
+	char page[VMAT_DUMP_PAGE];
+
+	return vdso && size == vmat_region_size(region) &&
+	       vmat_source_read(target, region->start, page, sizeof(page)) == sizeof(page) &&
+	       memcmp(vdso, page, sizeof(page)) == 0;
+}
+
 static int plan_region(struct vmat_dump_plan *plan, struct vmat_dump *dump,
 		       struct vmat_target *target, const struct vmat_region *region)
 {
@@ -136,6 +152,8 @@ static int plan_region(struct vmat_dump_plan *plan, struct vmat_dump *dump,
 	bool is_visible =
 		region->backing != VMAT_BACKING_KERNEL || strcmp(region->name, "[vdso]") == 0;
 
+	if (is_visible && region->backing == VMAT_BACKING_KERNEL && is_own_vdso(target, region))
+		plan->vdso_addr = region->start;
 	while (is_visible && at < region->end) {
 		struct vmat_page_run runs[RUNS];
 		uint32_t known;
@@ -146,6 +164,8 @@ static int plan_region(struct vmat_dump_plan *plan, struct vmat_dump *dump,
 			return count;
 		for (int i = 0; i < count && !err; i++) {
 			err = note_run(plan, &runs[i], known);
+			if (plan->vdso_addr == region->start && plan->vdso_addr)
+				continue;
 			if (!err)
 				err = add_untouched(plan, region, done, runs[i].start);
 			/* The vdso is made of the kernel's pages, which look like a file's. */
@@ -158,6 +178,8 @@ static int plan_region(struct vmat_dump_plan *plan, struct vmat_dump *dump,
 		if (err)
 			return err;
 	}
+	if (plan->vdso_addr == region->start && plan->vdso_addr)
+		return add_piece(plan, region, region->start, region->end, true);
 	/* A region that holds nothing at all is left out, as the kernel does. */
 	if (done == region->start)
 		return add_piece(plan, region, region->start, region->end, false);

@@ -35,7 +35,8 @@ struct vmat_dump_plan {
 	size_t runs_count, runs_capacity;
 	struct vmat_dump_run *copies; /* of pages whose contents are written */
 	size_t copies_count, copies_capacity;
-	uint64_t bytes; /* of the copies */
+	uint64_t bytes;     /* of the copies */
+	uint64_t vdso_addr; /* where our own vdso is written; 0: nowhere */
 };
 
 /* dump_plan.c: what is written and what is left out, from one scan of all pages. 0 or a negative errno. */

@@ -2,8 +2,10 @@
 #include "sys/sys_process.h"
 
 #include <errno.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -102,4 +104,17 @@ void vmat_sys_shared_free(void *memory, size_t size)
 {
 	if (memory)
 		munmap(memory, size);
+}
+
+const void *vmat_sys_own_vdso(size_t *ret_size)
+{
+	/* An address that the kernel has put into the auxiliary vector. */
+	const ElfW(Ehdr) *header = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	size_t size;
+
+	if (!header)
+		return NULL;
+	size = (size_t)header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
+	*ret_size = (size + 4095) & ~(size_t)4095;
+	return header;
 }

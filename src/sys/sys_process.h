@@ -26,6 +26,12 @@ ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct
  */
 int vmat_sys_run_child(void (*work)(void *context), void *context, int timeout_ms);
 
+/*
+ * The vdso of this process, which is that of all processes of its word size, in whole pages. NULL when there is
+ * none. It ends with its section headers (arch/x86/entry/vdso).
+ */
+const void *vmat_sys_own_vdso(size_t *ret_size);
+
 /* Anonymous memory that is shared with children. NULL when there is none. */
 void *vmat_sys_shared_alloc(size_t size);
 void vmat_sys_shared_free(void *memory, size_t size);

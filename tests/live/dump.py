@@ -93,6 +93,7 @@ def same():
     gdb = subprocess.run(["gdb", "-q", "-nx", "-batch", "-c", path, os.path.join(tap.BUILD, "tests/factory/heap_truth"),
                           "-ex", "info threads", "-ex", "thread apply all backtrace"], capture_output=True, text=True, timeout=60)
     t.is_(sum("(LWP " in line and "Thread 0x" in line and line[:2] in ("* ", "  ") for line in gdb.stdout.splitlines()), 4, "gdb reads its threads")
+    t.ok("warning" not in gdb.stderr and "warning" not in gdb.stdout, "gdb has nothing to warn of", gdb.stderr)
     t.ok(gdb.stdout.count(" in start_thread ") == 3 and "main (" in gdb.stdout, "gdb reads its stacks", gdb.stdout + gdb.stderr)
     files(process, path)
     process.kill()
@@ -161,7 +162,8 @@ def interrupted():
         done = run("dump", "--force", "-o", "late", "--max-stop", "1", str(process.pid))
         if done.returncode:
             break
-    t.ok(done.returncode == 4 and not os.path.exists(folder + "/late.part"), "--max-stop: gives up, and nothing is left", done.stderr)
+    # On a busy machine a millisecond may be too little to stop all threads, too.
+    t.ok(done.returncode and " 1 ms" in done.stderr and not os.path.exists(folder + "/late.part"), "--max-stop: gives up, and nothing is left", done.stderr)
     process.kill()
     process.wait()
 
