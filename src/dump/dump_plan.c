@@ -23,20 +23,18 @@ static const uint32_t wanted = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE
 			       VMAT_PAGE_ZERO | VMAT_PAGE_HUGE | VMAT_PAGE_GUARD |
 			       VMAT_PAGE_EXCLUSIVE;
 
-/* Room for one more. */
-static bool grow(void *array, size_t *capacity, size_t count, size_t item_size)
+/* The array with room for one more, or NULL, and the old one stays. */
+static void *grow(void *array, size_t *capacity, size_t count, size_t item_size)
 {
 	size_t larger = *capacity ? 2 * *capacity : 256;
-	void **place = array, *more;
+	void *more;
 
 	if (count < *capacity)
-		return true;
-	more = realloc(*place, larger * item_size);
-	if (!more)
-		return false;
-	*place = more;
-	*capacity = larger;
-	return true;
+		return array;
+	more = realloc(array, larger * item_size);
+	if (more)
+		*capacity = larger;
+	return more;
 }
 
 static int add_piece(struct vmat_dump_plan *plan, const struct vmat_region *region, uint64_t start,
@@ -44,6 +42,7 @@ static int add_piece(struct vmat_dump_plan *plan, const struct vmat_region *regi
 {
 	struct vmat_dump_piece *last =
 		plan->pieces_count ? &plan->pieces[plan->pieces_count - 1] : NULL;
+	struct vmat_dump_piece *pieces;
 
 	if (start >= end)
 		return 0;
@@ -52,9 +51,11 @@ static int add_piece(struct vmat_dump_plan *plan, const struct vmat_region *regi
 		last->end = end;
 		return 0;
 	}
-	if (!grow(&plan->pieces, &plan->pieces_capacity, plan->pieces_count, sizeof(*plan->pieces)))
+	pieces = grow(plan->pieces, &plan->pieces_capacity, plan->pieces_count, sizeof(*pieces));
+	if (!pieces)
 		return -ENOMEM;
-	plan->pieces[plan->pieces_count++] =
+	plan->pieces = pieces;
+	pieces[plan->pieces_count++] =
 		(struct vmat_dump_piece){ start, end, region->prot, is_held };
 	return 0;
 }
@@ -63,15 +64,18 @@ static int add_copy(struct vmat_dump_plan *plan, uint64_t start, uint64_t end)
 {
 	struct vmat_dump_run *last =
 		plan->copies_count ? &plan->copies[plan->copies_count - 1] : NULL;
+	struct vmat_dump_run *copies;
 
 	plan->bytes += end - start;
 	if (last && last->end == start) {
 		last->end = end;
 		return 0;
 	}
-	if (!grow(&plan->copies, &plan->copies_capacity, plan->copies_count, sizeof(*plan->copies)))
+	copies = grow(plan->copies, &plan->copies_capacity, plan->copies_count, sizeof(*copies));
+	if (!copies)
 		return -ENOMEM;
-	plan->copies[plan->copies_count++] = (struct vmat_dump_run){ .start = start, .end = end };
+	plan->copies = copies;
+	copies[plan->copies_count++] = (struct vmat_dump_run){ .start = start, .end = end };
 	return 0;
 }
 
@@ -123,9 +127,13 @@ static int add_run(struct vmat_dump_plan *plan, struct vmat_dump *dump,
 
 static int note_run(struct vmat_dump_plan *plan, const struct vmat_page_run *run, uint32_t known)
 {
-	if (!grow(&plan->runs, &plan->runs_capacity, plan->runs_count, sizeof(*plan->runs)))
+	struct vmat_dump_run *runs;
+
+	runs = grow(plan->runs, &plan->runs_capacity, plan->runs_count, sizeof(*runs));
+	if (!runs)
 		return -ENOMEM;
-	plan->runs[plan->runs_count++] =
+	plan->runs = runs;
+	runs[plan->runs_count++] =
 		(struct vmat_dump_run){ run->start, run->end, run->flags, known };
 	return 0;
 }
