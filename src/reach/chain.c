@@ -83,7 +83,7 @@ static void search(const struct vmat_chains *chains, const unsigned char *ranks,
 int vmat_chains_init(struct vmat_chains *chains, const struct vmat_leaks_priv *priv,
 		     uint64_t tls_size)
 {
-	vmat_autofree unsigned char *ranks = malloc(priv->roots.count + 1);
+	vmat_autofree unsigned char *ranks = calloc(priv->roots.count + 1, 1);
 	vmat_autofree uint32_t *queue = malloc((priv->chunks_count + 1) * sizeof(*queue));
 
 	*chains = (struct vmat_chains){ .priv = priv };
