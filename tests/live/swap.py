@@ -99,6 +99,16 @@ def check_leaks(t, pid):
     t.is_(proc.status(pid)["VmSwap"], before, "leaks: nothing was swapped in")
 
 
+def check_pool(t):
+    """What a user of a region left in swap, the next one does not read. mincore(2) would call those pages absent."""
+    for without, finder in (("", 2), ("pagemap_scan", 1), ("all", 0)):
+        done = subprocess.run([os.path.join(tap.BUILD, "tests/factory/pool_swap")], capture_output=True, text=True,
+                              env=dict(os.environ, VMAT_WITHOUT=without))
+        said = json.loads(done.stdout or "{}")
+        t.ok(said.get("foreign") == 0 and said.get("finder") == finder and said.get("swapped", 0) > 100,
+             f"a pool without {without or 'nothing'}: regions with pages in swap are zero for the next user", done)
+
+
 def swapped(t):
     with programs.folder() as folder, more_swap(folder) as why:
         if why:
@@ -112,6 +122,7 @@ def swapped(t):
             for without in (None, "pagemap_scan", "page_guard", "page_frames,kpageflags"):
                 check_swap(t, process.pid, without)
             check_leaks(t, process.pid)
+        check_pool(t)
 
 
 t = tap.Tap()
