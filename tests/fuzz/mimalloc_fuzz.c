@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vmat_region region = {
 		.start = SEGMENT,
-		.end = SEGMENT + ((uint64_t)ENTRIES * SLICE),
+		.end = SEGMENT + (5ULL << 30), /* so large that it is searched by its pages */
 		.prot = VMAT_PROT_READ | VMAT_PROT_WRITE,
 		.backing = VMAT_BACKING_ANON,
 		.name = "",
