@@ -200,7 +200,7 @@ int vmat_cow_read(struct vmat_cow **ret, struct vmat_target *target, const struc
 				err, code,
 				"a core does not tell which pages are copies: only one "
 				"that `vmatlas dump` has written does");
-		/* fall through */
+		__attribute__((fallthrough)); /* a living process */
 	default:
 		return vmat_error_set(err, code, "pagemap cannot be read: %s",
 				      strerrordesc_np(-code));
