@@ -10,7 +10,7 @@ ROOT = pathlib.Path(tap.SRC)
 t = tap.Tap()
 
 targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
+for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
     here, text = document.relative_to(ROOT).as_posix(), document.read_text()
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
     gone = [link for link in links if not (document.parent / link).exists()]
