@@ -20,9 +20,8 @@
 #include <vmatlas/prim/buffer.h>
 #include <vmatlas/prim/faults.h>
 #include <vmatlas/prim/goodsize.h>
-#include <vmatlas/prim/pool.h>
-
 #include <vmatlas/prim/hugebuf.h>
+#include <vmatlas/prim/pool.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -280,6 +279,19 @@ static void pool_of_stacks(void)
 	pool_of(4 * KIB, 256 * KIB, 0);
 }
 
+/* As an older kernel: each guard by mprotect, what was written found page by page. */
+static void pool_of_old(void)
+{
+	setenv("VMAT_WITHOUT", "madv_guard,process_madvise,pagemap_scan", 1);
+	pool_of(4 * KIB, 256 * KIB, 0);
+}
+
+static void pool_blind(void)
+{
+	setenv("VMAT_WITHOUT", "all", 1);
+	pool_of(0, 256 * KIB, 0);
+}
+
 /* Pages that libc keeps of a thread that has ended. */
 enum { STACK = 2200 };
 
@@ -295,8 +307,10 @@ static const struct {
 	{ "goodsize", goodsize, LONG_MAX },
 	{ "hugebuf", hugebuf },
 	{ "pool", pool_keeps, 1 },
+	{ "pool-blind", pool_blind, 1 },
 	{ "pool-keeps-nothing", pool_keeps_nothing, 1 },
 	{ "pool-offers", pool_offers, 1 },
+	{ "pool-old-kernel", pool_of_old, 1 },
 	{ "pool-stacks", pool_of_stacks, 1 },
 	{ "track", live_track_auto, STACK },
 	{ "track-async", live_track_async },
