@@ -659,6 +659,43 @@ static void test_locked_memory(void **state)
 	vmat_pool_free(pool);
 }
 
+/* All that is mapped from now on is locked: the kernel may refuse its own guards there, and takes nothing back. */
+static void child_locks_all(struct vmat_pool *pool, char **regions)
+{
+	struct vmat_pool *locked;
+	struct vmat_pool_stats stats;
+	char *stacks[50];
+
+	(void)pool;
+	(void)regions;
+	if (mlockall(MCL_FUTURE))
+		return; /* not permitted */
+	locked = make(50, 1, PAGE, 0);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 50; i++) {
+			stacks[i] = take(locked);
+			assert_true(is_zero(stacks[i], SIZE));
+			assert_false(can_read(stacks[i] - 1));
+			memset(stacks[i], 1, SIZE);
+		}
+		for (int i = 0; i < 50; i++)
+			assert_int_equal(vmat_pool_release(locked, stacks[i]), 0);
+	}
+	stats = stats_of(locked);
+	assert_int_equal(stats.guards_madvise + stats.guards_mprotect, 50);
+	assert_int_equal(stats.given_back + stats.not_given_back, 150);
+	vmat_pool_free(locked);
+}
+
+static void test_all_is_locked(void **state)
+{
+	struct vmat_pool *pool = make(1, 0, 0, 0);
+
+	(void)state;
+	assert_int_equal(in_child(child_locks_all, pool, NULL), 0);
+	vmat_pool_free(pool);
+}
+
 static void child_is_short_of_address_space(struct vmat_pool *pool, char **regions)
 {
 	struct rlimit limit = { 300 << 20, 300 << 20 };
@@ -751,6 +788,7 @@ int main(void)
 		cmocka_unit_test(test_caches_are_no_prison),
 		cmocka_unit_test(test_descriptors_may_be_closed),
 		cmocka_unit_test(test_locked_memory),
+		cmocka_unit_test(test_all_is_locked),
 		cmocka_unit_test(test_address_space_ends),
 		cmocka_unit_test(test_map_count_ends),
 		cmocka_unit_test(test_costs),
