@@ -3,18 +3,19 @@
 """A fork that is injected into a stopped target leaves nothing behind, whatever dies in between.
 
 tests/factory/steady holds known values in all its registers and looks each round whether they, its signal mask, its red zone and
-its children are what they were. FORK_ROUNDS: forks of each kind of waiting (300).
+its children are what they were. FORK_ROUNDS: forks of each kind of waiting (400; all: 1000).
 """
 import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 
 from _stop import Blocked, Steady, check_report, children, is_free, start, stop, tap, threads
 from factory import NotPossible
 
-ROUNDS = int(os.environ.get("FORK_ROUNDS", "300"))
+ROUNDS = int(os.environ.get("FORK_ROUNDS", "400"))
 KINDS = ("spin", "nap", "epoll", "read")
 STEPS = 45
 FILTER = """
@@ -124,6 +125,28 @@ def check_killed(t):
         check_steady(t, f, "killed at random moments")
 
 
+def check_commands_killed(t):
+    """The same with the program itself: heap and leaks."""
+    rounds, late = ROUNDS * 5 // 4, []
+    with tempfile.NamedTemporaryFile(prefix="vmatlas-fork-") as blocks:
+        argv = [os.path.join(tap.BUILD, "tests", "factory", "heap_truth"), "2", "20000", "1", blocks.name]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
+            while not target.stdout.readline().startswith("ready"):
+                pass
+            for i in range(rounds):
+                command = [tap.VMATLAS, "leaks" if i % 2 else "heap", "-J", str(target.pid)] + ["--snapshot"] * (i % 4 < 2)
+                with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+                    time.sleep(random.random() * 0.04)
+                    p.kill()
+                end = time.monotonic() + 3
+                while (children(target.pid) or not is_free(target.pid)) and time.monotonic() < end:
+                    time.sleep(0.001)
+                if children(target.pid) or not is_free(target.pid):
+                    late.append((i, threads(target.pid)))
+            target.kill()
+    t.is_(late, [], f"vmatlas heap and leaks killed at {rounds} random moments: never left stopped, no child left")
+
+
 def check_gone(t):
     """The target ends in the middle."""
     left = 0
@@ -175,6 +198,7 @@ for each in KINDS:
 t.section(timed, check_stopped)
 t.section(timed, check_system_calls)
 t.section(timed, check_killed)
+t.section(timed, check_commands_killed)
 t.section(timed, check_gone)
 t.section(timed, check_refused)
 t.done()
