@@ -14,7 +14,8 @@
  * run an instruction of the target's own.
  *
  * rt_sigreturn forgets how a call with a time-out was to go on (restart_block): in the frame, such a call
- * is made again as it was made first. A frame never changes the thread's signal stack (its ss_flags are none).
+ * is made again as it was made first, and returns EINTR if it was being gone on with already
+ * (restart_syscall(2)). A frame never changes the thread's signal stack (its ss_flags are none).
  *
  * Pure: plain data in and out. stopper_fork.c knows when. Facts: arch/x86/kernel/signal_64.c
  * (restore_sigcontext), arch/x86/kernel/fpu/signal.c (check_xstate_in_sigframe).
