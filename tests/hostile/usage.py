@@ -53,6 +53,8 @@ WRONG = [
     (["pages", ME, "fffffffffffff000+1G"], ["fffffffffffff000+1G"]),
     (["pages", ME, "10"], ["not mapped"]),
     (["pagesize", ME, "0xyz"], ["0xyz"]),
+    (["sizes", "--max", "hello"], ["--max", "hello"]),
+    (["sizes", ME, "1"], ["'1'"]),
     (["doctor", ME], [ME]),
     (["help", "fly"], ["fly"]),
     (["map", "\x1b[31m\r\x07"], ["\\x1b[31m"]),
