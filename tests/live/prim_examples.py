@@ -5,8 +5,9 @@ import re
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
-import tap
+sys.path.insert(0, os.path.join(os.environ["SRC"], "tests", "hostile"))
+from _vmatlas import is_asan  # noqa: E402
+import tap  # noqa: E402
 
 
 def example(name, *args, **more):
@@ -144,5 +145,7 @@ def image(t):
 
 t = tap.Tap()
 for section in (copied, coroutines, dirty, fault_counts, growing_buffer, image, recycle, size_grid):
-    t.section(section)
+    # A sanitizer has a malloc of its own, and touches its shadow of each page.
+    if not (is_asan() and section in (fault_counts, size_grid)):
+        t.section(section)
 t.done()
