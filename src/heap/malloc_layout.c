@@ -4,11 +4,11 @@
 enum { PAGE_SIZE = 4096 };
 
 /* Behind the 254 words of the bins: binmap (16 bytes), next, next_free, attached_threads, system_mem, max. */
-#define LAYOUT(name, word, bins_at, fastbins_at, fastbins_count)                      \
-	{                                                                             \
-		name, word, bins_at, fastbins_at, fastbins_count, (bins_at)-2 * word, \
-			(bins_at) + 254 * word + 16, (bins_at) + 257 * word + 16,     \
-			(bins_at) + 259 * word + 16                                   \
+#define LAYOUT(name, word, bins_at, fastbins_at, fastbins_count)                        \
+	{                                                                               \
+		name, word, bins_at, fastbins_at, fastbins_count, (bins_at)-2 * (word), \
+			(bins_at) + 254 * (word) + 16, (bins_at) + 257 * (word) + 16,   \
+			(bins_at) + 259 * (word) + 16                                   \
 	}
 
 const struct vmat_malloc_layout vmat_malloc_layouts[] = {

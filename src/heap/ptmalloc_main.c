@@ -202,7 +202,7 @@ void vmat_ptmalloc_walk_main(struct vmat_heap *heap, const struct vmat_malloc_co
 		.hops = HOPS_MAX,
 		.is_whole = true,
 	};
-	uint64_t base = copy->sbrk_base, word;
+	uint64_t base = copy->sbrk_base, word, most;
 
 	if (top == vmat_malloc_bin(heap->priv->layout, arena->addr, 0)) { /* never used */
 		arena->is_complete = true;
@@ -221,14 +221,13 @@ void vmat_ptmalloc_walk_main(struct vmat_heap *heap, const struct vmat_malloc_co
 		walk_brk(&pieces, base);
 	if (pieces.is_whole && (!pieces.has_top || pieces.bytes + pieces.holes < arena->bytes))
 		walk_mappings(&pieces);
+	most = pieces.bytes + pieces.holes;
 	if (pieces.is_whole && !pieces.has_top)
 		vmat_heap_find_fault(heap, top, "no piece of the main heap leads to its top");
-	else if (pieces.is_whole &&
-		 (arena->bytes < pieces.bytes || arena->bytes > pieces.bytes + pieces.holes))
+	else if (pieces.is_whole && (arena->bytes < pieces.bytes || arena->bytes > most))
 		vmat_heap_find_fault(heap, arena->addr,
 				     "the main arena has 0x%llx bytes, its pieces 0x%llx",
-				     (unsigned long long)arena->bytes,
-				     (unsigned long long)(pieces.bytes + pieces.holes));
+				     (unsigned long long)arena->bytes, (unsigned long long)most);
 	else
 		arena->is_complete = pieces.is_whole;
 }
