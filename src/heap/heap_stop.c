@@ -131,6 +131,13 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 			err, code,
 			"the heap cannot be walked: memory is read only where pages are known to "
 			"be there, and pagemap cannot be read");
+	case -EIO:
+		if (vmat_target_process(target)->core)
+			return vmat_error_set(
+				err, -EBADMSG,
+				"the heap cannot be walked: the core file lacks pages "
+				"that the process had (it was cut off)");
+		/* fall through */
 	default:
 		return vmat_error_set(err, code, "the heap cannot be walked: %s",
 				      strerrordesc_np(-code));
