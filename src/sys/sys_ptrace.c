@@ -299,6 +299,8 @@ bool vmat_sys_channel_is_closed(int fd)
 	return poll(&poll_fd, 1, 0) > 0;
 }
 
+enum { TRACER_STACK = 256 << 10 };
+
 struct job {
 	void (*work)(void *context);
 	void *context;
@@ -316,10 +318,22 @@ static void *run_job(void *argument)
 
 bool vmat_sys_tracer_thread(void (*work)(void *context), void *context)
 {
+	/*
+	 * A stack of our own, one thread at a time: libc's would be used again with what the thread
+	 * before left behind, which it had no time to clear (its specific data, for one).
+	 */
+	static char stack[TRACER_STACK] __attribute__((aligned(64)));
 	struct job job = { work, context };
+	pthread_attr_t attr;
 	pthread_t thread;
+	int err;
 
-	if (pthread_create(&thread, NULL, run_job, &job))
+	pthread_attr_init(&attr);
+	err = pthread_attr_setstack(&attr, stack, sizeof(stack));
+	if (!err)
+		err = pthread_create(&thread, &attr, run_job, &job);
+	pthread_attr_destroy(&attr);
+	if (err)
 		return false;
 	pthread_join(thread, NULL);
 	return true;
