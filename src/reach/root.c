@@ -59,14 +59,14 @@ static void note_place(struct vmat_leaks_priv *priv, const struct vmat_words *wo
 }
 
 /* An address of a block is a header behind its chunk's, and may be just behind its end. */
-static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word,
-			     uint64_t place)
+static void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word,
+		      uint64_t place)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
 	uint64_t addr = word - priv->header, offset;
 	const struct vmat_reach_segment *segment;
 
-	if (__builtin_expect(addr - priv->low >= priv->high - priv->low, 1))
+	if (addr - priv->low >= priv->high - priv->low)
 		return;
 	segment = segment_of(leaks, addr);
 	if (!segment)
@@ -89,9 +89,12 @@ static inline void note_word(struct vmat_leaks *leaks, struct vmat_words *words,
 		note_place(priv, words, place);
 }
 
+/* Most words are no addresses of the heap: those are passed by here, without a call. */
 static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words,
 			      const unsigned char *bytes, size_t size, uint64_t place)
 {
+	const uint64_t first = leaks->priv->low + leaks->priv->header;
+	const uint64_t span = leaks->priv->high - leaks->priv->low;
 	uint64_t word;
 	uint32_t half;
 
@@ -104,7 +107,8 @@ static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words
 	}
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
-		note_word(leaks, words, word, place + at);
+		if (__builtin_expect(word - first < span, 0))
+			note_word(leaks, words, word, place + at);
 	}
 }
 
