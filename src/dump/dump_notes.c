@@ -4,8 +4,8 @@
  *
  * Those of every core, in the kernel's order (Linux fs/binfmt_elf.c: fill_note_info), and two of our own, both with the owner
  * "vmatlas", a version (1) and a size first, 4 bytes each:
- *   type 1   a text of /proc/PID: the size of its name, the name, the text
- *   type 2   what each page is: 24 for the size of an entry; entries of start, end (8 bytes each), flags, and
+ *   VMAT_CORE_NOTE_TEXT    a text of /proc/PID: the size of its name, the name, the text
+ *   VMAT_CORE_NOTE_PAGES   what each page is: 24 for the size of an entry; entries of start, end (8 bytes each), flags, and
  *            which flags could be told (4 bytes each: enum vmat_page_flag), ascending
  * A reader skips versions that it does not know.
  */
@@ -17,10 +17,9 @@
 #include <unistd.h>
 
 #include "dump/dump_priv.h"
+#include "target/core_file.h"
 
 enum {
-	NOTE_TEXT = 1,
-	NOTE_PAGES = 2,
 	/* Linux include/linux/elfcore.h, 64 bit: struct elf_prstatus and elf_prpsinfo. */
 	PRSTATUS_SIZE = 336,
 	PRSTATUS_PID = 32,
@@ -186,7 +185,8 @@ static int add_text(struct vmat_buffer *notes, struct vmat_target *target, const
 	close(fd);
 	if (err)
 		return err;
-	err = begin_note(notes, "vmatlas", NOTE_TEXT, sizeof(head) + head[1] + text->size);
+	err = begin_note(notes, "vmatlas", VMAT_CORE_NOTE_TEXT,
+			 sizeof(head) + head[1] + text->size);
 	if (!err)
 		err = vmat_buffer_add(notes, head, sizeof(head));
 	if (!err)
@@ -223,7 +223,7 @@ static int add_pages(struct vmat_buffer *notes, const struct vmat_dump_plan *pla
 	int err;
 
 	_Static_assert(sizeof(*plan->runs) == 24, "as the file has it");
-	err = begin_note(notes, "vmatlas", NOTE_PAGES,
+	err = begin_note(notes, "vmatlas", VMAT_CORE_NOTE_PAGES,
 			 sizeof(head) + plan->runs_count * sizeof(*plan->runs));
 	if (!err)
 		err = vmat_buffer_add(notes, head, sizeof(head));

@@ -23,8 +23,6 @@ enum {
 	TEXTS_MAX = 1 << 20,
 	AUXV_MAX = 64 << 10,
 	PAGE_SIZE = 4096,
-	NOTE_TEXT = 1, /* notes of vmatlas dump: see dump_file.c */
-	NOTE_PAGES = 2,
 };
 
 #define ADDR_LIMIT (UINT64_C(1) << 62)
@@ -433,11 +431,11 @@ static int take_own(struct vmat_core_file *core, uint32_t type, uint64_t offset,
 	size -= sizeof(head);
 	if (head[0] != 1)
 		return 0; /* of a later version: what it says is not known */
-	if (type == NOTE_PAGES && head[1] == 24 && !core->runs) {
+	if (type == VMAT_CORE_NOTE_PAGES && head[1] == 24 && !core->runs) {
 		core->runs = offset;
 		core->runs_count = size / 24;
 	}
-	if (type != NOTE_TEXT || head[1] >= sizeof(text.name) || head[1] > size)
+	if (type != VMAT_CORE_NOTE_TEXT || head[1] >= sizeof(text.name) || head[1] > size)
 		return 0;
 	err = vmat_core_file_pread(core, text.name, head[1], offset);
 	if (err)

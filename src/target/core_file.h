@@ -16,6 +16,15 @@
 
 #include <vmatlas/base.h>
 
+/*
+ * Types of the notes that vmatlas dump adds, with the owner "vmatlas". Debuggers look at the type only, whoever the
+ * owner is (bfd's elfcore_grok_note): these are none of theirs.
+ */
+enum {
+	VMAT_CORE_NOTE_TEXT = 0x564d4101,
+	VMAT_CORE_NOTE_PAGES = 0x564d4102,
+};
+
 #include "base/buffer.h"
 #include "target/stop_repair.h"
 

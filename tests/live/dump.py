@@ -6,6 +6,7 @@ The process runs on, untraced. A file that is there stays; one that cannot be fi
 # timeout: 240
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -72,6 +73,8 @@ def same():
     process = truth("heap_truth", "3", "4000", "1", folder + "/list")
     process.stdout.readline()
     pid = str(process.pid)
+    # It has said that all is made; its threads are still on their way to where they wait.
+    wait_for(lambda: all(open(f"/proc/{pid}/task/{tid}/stat").read().rsplit(")", 1)[1].split()[0] == "S" for tid in os.listdir(f"/proc/{pid}/task")))
     questions = [("map",), ("stacks",), ("heap",), ("heap", "--chunks"), ("leaks",), ("pages", "--all"), ("cow",)]
 
     def question(words, subject):
@@ -90,6 +93,10 @@ def same():
     on_disk, anonymous = os.stat(path).st_blocks * 512, int(status(pid, "RssAnon").split()[0]) * 1024
     t.ok(on_disk < anonymous + (512 << 10), "it takes no more than the process's own pages, and its notes", f"{on_disk} {anonymous}")
     t.is_(doc["file_size"], os.stat(path).st_size, "its size is told")
+    # Who does not know the owner goes by the type: it must be none of the kernel's.
+    notes = subprocess.run(["readelf", "-nW", path], capture_output=True, text=True).stdout
+    own = re.findall(r"^\s*vmatlas\s.*?(0x564d410[12])", notes, re.M)
+    t.is_((len(own) >= 2, notes.count("vmatlas  ")), (True, len(own)), "the types of its own notes are nobody else's")
     gdb = subprocess.run(["gdb", "-q", "-nx", "-batch", "-c", path, os.path.join(tap.BUILD, "tests/factory/heap_truth"),
                           "-ex", "info threads", "-ex", "thread apply all backtrace"], capture_output=True, text=True, timeout=60)
     t.is_(sum("(LWP " in line and "Thread 0x" in line and line[:2] in ("* ", "  ") for line in gdb.stdout.splitlines()), 4, "gdb reads its threads")
