@@ -61,6 +61,8 @@ class Program:
             shutil.chown(self.folder, user)
 
     def __enter__(self):
+        if self.process is not None:    # entered before, to see whether it can be made at all
+            return self
         stderr_path = os.path.join(self.folder, "stderr")
         try:
             with open(stderr_path, "wb") as stderr:
