@@ -24,6 +24,7 @@ enum cli_exit cli_exit_of(int code)
 	case EPERM:
 	case EBUSY:     /* traced by another program */
 	case ETIMEDOUT: /* not within the time that the target may stand */
+	case EAGAIN:    /* its threads or its memory grow faster than it can be stopped or read */
 		return CLI_NOT_PERMITTED;
 	case EOPNOTSUPP:
 	case ENOSYS:
