@@ -161,6 +161,9 @@ int cli_subject_refused(const struct cli_subject *subject, const struct cli_outp
 {
 	int r = 0;
 
+	/* A mistake on the command line says nothing of the process. */
+	if (cli_exit_of(subject->error.code) == CLI_USAGE)
+		return cli_fail(&subject->error);
 	if (output->format == CLI_JSON) {
 		struct vmat_json *json = cli_document_begin(subject, schema);
 

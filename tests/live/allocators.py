@@ -176,6 +176,7 @@ def usage():
     done = subprocess.run([tap.VMATLAS, "heap", "--allocator", "jemalloc", str(os.getpid())], capture_output=True, text=True, timeout=20)
     t.is_(done.returncode, 2, "--allocator jemalloc: exit status 2")
     t.ok("glibc, musl and mimalloc" in " ".join(done.stderr.split()), "and which can be asked for", done.stderr)
+    t.is_(done.stdout, "", "and nothing is said of the process")
 
 
 with tempfile.TemporaryDirectory(prefix="vmatlas-allocators-") as folder:
