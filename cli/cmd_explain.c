@@ -230,7 +230,8 @@ static int explain_run(const struct cli_args *args)
 	struct explain_run run = {
 		.options = { .size = sizeof(run.options),
 			     .heap = { .size = sizeof(run.options.heap),
-				       .is_running_allowed = args->no_stop } },
+				       .is_running_allowed = args->no_stop,
+				       .expect = cli_expect_stop } },
 	};
 	struct cli_output output;
 	struct cli_subject subject;
