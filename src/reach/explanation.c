@@ -39,6 +39,7 @@ struct work {
 	struct vmat_contents *contents;
 	uint32_t (*classes)[1 + VMAT_CHAIN_MAX + VMAT_REFERRERS_MAX];
 	struct vmat_content *blocks; /* of the block of each address */
+	bool has_donated;            /* blocks may lie in the data of files, too */
 };
 
 const char *vmat_place_state_name(enum vmat_place_state state)
@@ -204,6 +205,35 @@ static int explain_region(const struct work *work, struct vmat_explanation *it)
 		       : 0;
 }
 
+static bool is_kind(const struct vmat_explanation *it, enum vmat_kind kind)
+{
+	return strcmp(it->kind, vmat_kind_name(kind)) == 0;
+}
+
+/* Private data of a program or library, its bss included. */
+static bool is_data(const struct work *work, const struct vmat_explanation *it)
+{
+	const struct vmat_region *region = &work->atlas->map->regions[it->region];
+
+	return it->state == VMAT_PLACE_MAPPED && region->prot & VMAT_PROT_WRITE &&
+	       !(region->prot & VMAT_PROT_SHARED) &&
+	       (region->backing == VMAT_BACKING_FILE || is_kind(it, VMAT_KIND_BSS));
+}
+
+/* musl's loader gives malloc what is left of the pages of such data (ldso/dynlink.c: reclaim_gaps). */
+static void find_donated(struct work *work)
+{
+	struct vmat_allocator allocator;
+	bool is_asked = false;
+
+	for (size_t i = 0; i < work->all->count; i++)
+		is_asked |= is_data(work, &work->all->list[i]);
+	work->has_donated =
+		is_asked &&
+		!vmat_allocator_read(&allocator, work->target, work->atlas->map, NULL) &&
+		strcmp(allocator.name, vmat_musl_ops.name) == 0;
+}
+
 /* May a block of malloc lie there? Stacks, files and what has no rights are none of it. */
 static bool may_be_heap(const struct work *work, const struct vmat_explanation *it)
 {
@@ -211,11 +241,11 @@ static bool may_be_heap(const struct work *work, const struct vmat_explanation *
 
 	if (it->state != VMAT_PLACE_MAPPED)
 		return false;
+	if (is_data(work, it))
+		return work->has_donated;
 	region = &work->atlas->map->regions[it->region];
 	return region->backing == VMAT_BACKING_ANON && region->prot & VMAT_PROT_WRITE &&
-	       strcmp(it->kind, vmat_kind_name(VMAT_KIND_STACK)) != 0 &&
-	       strcmp(it->kind, vmat_kind_name(VMAT_KIND_BSS)) != 0 &&
-	       strcmp(it->kind, vmat_kind_name(VMAT_KIND_TLS)) != 0;
+	       !is_kind(it, VMAT_KIND_STACK) && !is_kind(it, VMAT_KIND_TLS);
 }
 
 /* A link by numbers as a reference by addresses. What it is, is asked for. */
@@ -372,6 +402,7 @@ static int read_references(struct work *work, const struct vmat_leaks_options *o
 	int code;
 
 	all->stopped_ns = VMAT_UNKNOWN(VMAT_NOT_ASKED);
+	find_donated(work);
 	for (size_t i = 0; i < all->count; i++)
 		is_wanted |= may_be_heap(work, &all->list[i]);
 	if (!is_wanted)

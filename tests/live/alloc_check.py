@@ -16,8 +16,8 @@ class Check:
         self.hides_aligned = hides_aligned
         self.absent = absent
 
-    def vmatlas(self, command, pid, *options, codes=(0,)):
-        done = subprocess.run([tap.VMATLAS, command, "-J", *options, str(pid)], capture_output=True, text=True, timeout=60)
+    def vmatlas(self, command, pid, *options, codes=(0,), operands=()):
+        done = subprocess.run([tap.VMATLAS, command, "-J", *options, str(pid), *operands], capture_output=True, text=True, timeout=60)
         if done.returncode not in codes:
             self.t.diag(done.stderr)
             return None
