@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/cleanup.h"
 #include "reach/content.h"
@@ -21,21 +20,14 @@ enum { GRANULES_MAX_SHIFT = 31 };
 
 static int words_init(struct vmat_words *words, size_t capacity)
 {
-	/* Address space that costs memory only where it is written. */
-	void *memory = mmap(NULL, capacity * sizeof(*words->words), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (memory == MAP_FAILED)
-		return -ENOMEM;
-	words->words = memory;
+	words->words = vmat_heap_reserve(capacity * sizeof(*words->words));
 	words->capacity = capacity;
-	return 0;
+	return words->words ? 0 : -ENOMEM;
 }
 
 static void words_deinit(struct vmat_words *words)
 {
-	if (words->words)
-		munmap(words->words, words->capacity * sizeof(*words->words));
+	vmat_heap_unreserve(words->words, words->capacity * sizeof(*words->words));
 	*words = (struct vmat_words){ 0 };
 }
 
