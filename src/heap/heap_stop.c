@@ -126,6 +126,11 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 				      (int)vmat_target_process(target)->pid);
 	case -ENOMEM:
 		return vmat_error_set(err, code, "out of memory");
+	case -E2BIG:
+		return vmat_error_set(
+			err, -EOPNOTSUPP,
+			"references cannot be searched: the heap is larger than 32 GiB, or has "
+			"grown a lot while it was read (then try again)");
 	case -EOPNOTSUPP:
 		return vmat_error_set(
 			err, code,

@@ -67,7 +67,7 @@ static void cleanup_leaks(struct vmat_leaks **leaks)
 static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *map)
 {
 	uint64_t bytes = 64 << 20;
-	size_t words;
+	size_t words, edges;
 	int err;
 
 	for (size_t i = 0; i < map->count; i++) {
@@ -79,16 +79,17 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 	if (bytes > RESERVED_MAX)
 		bytes = RESERVED_MAX;
 	words = (size_t)(bytes / priv->word_size * 5 / 4);
+	edges = words < UINT32_MAX ? words : UINT32_MAX; /* chunks know theirs by 32 bits */
 	err = words_init(&priv->roots, words);
 	if (!err)
-		err = words_init(&priv->edges, words);
+		err = words_init(&priv->edges, edges);
 	if (!err)
 		err = words_init(&priv->offsets,
-				 words / 4 + 2); /* the smallest chunk has 4 words */
+				 words + 2); /* mimalloc's smallest block is a word */
 	if (!err && priv->has_places)
 		err = words_init(&priv->root_places, 2 * words);
 	if (!err && priv->has_places)
-		err = words_init(&priv->edge_places, words);
+		err = words_init(&priv->edge_places, edges);
 	return err;
 }
 

@@ -86,6 +86,16 @@ class Check:
         self.t.ok(truth["interior"] <= totals.get("interior_count", 0) <= truth["interior"] + missed + 6,
                   f"{name}: blocks held by an address into them are a class of their own", json.dumps(totals))
 
+    def tiny(self, name, command, count, env=None):
+        """More blocks than a heap of the smallest chunks of glibc would have in as much memory."""
+        with subprocess.Popen([*command, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, **(env or {})}) as process:
+            process.stdout.readline()
+            doc = self.vmatlas("leaks", process.pid, codes=(0, 1))
+            process.stdin.close()
+        totals = doc["totals"] if doc else {}
+        self.t.ok(totals.get("blocks", 0) >= count and totals["direct_count"] < 10, f"{name}: {count} blocks of a word are searched", json.dumps(totals))
+
     def busy(self, name, command, walks, env=None):
         with subprocess.Popen([*command, "4"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                               env={**os.environ, **(env or {})}) as process:

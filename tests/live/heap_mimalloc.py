@@ -32,5 +32,6 @@ if os.path.exists(linked):
 else:
     t.skip("mimalloc, linked", "there is no libmimalloc-dev")
 check.leaks("preloaded", [os.path.join(FACTORY, "leak_truth")], preload)
+check.tiny("preloaded", [os.path.join(FACTORY, "tiny_chain")], 6000000, preload)
 check.busy("preloaded", [os.path.join(FACTORY, "heap_churn")], 20, preload)
 t.done()
