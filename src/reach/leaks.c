@@ -145,21 +145,40 @@ static int number_segments(struct vmat_leaks *leaks)
 	return index_segments(priv, granule);
 }
 
-/* Only while it stands every thread's is known. */
+struct stack_pointer {
+	uint64_t tid;
+	uint64_t sp;
+};
+
+static int compare_tids(const void *a, const void *b)
+{
+	const struct stack_pointer *x = a, *y = b;
+
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+/* Only while it stands every thread's is known. Of thousands each is looked for by its number. */
 static int keep_stack_pointers(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 {
 	const struct vmat_stacks *stacks = leaks->priv->stacks;
-	const struct vmat_stopped_thread *threads;
-	size_t count;
+	size_t count, stacks_count = stacks ? stacks->count : 0;
+	const struct vmat_stopped_thread *threads = vmat_stop_threads(stop, &count);
+	vmat_autofree struct stack_pointer *known = malloc((count + 1) * sizeof(*known));
 
-	threads = vmat_stop_threads(stop, &count);
-	leaks->priv->stack_pointers = calloc(stacks ? stacks->count + 1 : 1, sizeof(uint64_t));
-	if (!leaks->priv->stack_pointers)
+	leaks->priv->stack_pointers = calloc(stacks_count + 1, sizeof(uint64_t));
+	if (!known || !leaks->priv->stack_pointers)
 		return -ENOMEM;
-	for (size_t i = 0; stacks && i < stacks->count; i++)
-		for (size_t k = 0; k < count; k++)
-			if (stacks->stacks[i].tid == (uint64_t)threads[k].tid)
-				leaks->priv->stack_pointers[i] = threads[k].registers.sp;
+	for (size_t i = 0; i < count; i++)
+		known[i] =
+			(struct stack_pointer){ (uint64_t)threads[i].tid, threads[i].registers.sp };
+	qsort(known, count, sizeof(*known), compare_tids);
+	for (size_t i = 0; i < stacks_count; i++) {
+		const struct stack_pointer key = { .tid = stacks->stacks[i].tid };
+		const struct stack_pointer *found =
+			bsearch(&key, known, count, sizeof(*known), compare_tids);
+
+		leaks->priv->stack_pointers[i] = found ? found->sp : 0;
+	}
 	return 0;
 }
 
@@ -183,10 +202,10 @@ static int collect(struct vmat_heap *heap, const struct vmat_stop *stop, void *c
 
 	leaks->heap = heap;
 	err = number_segments(leaks);
+	if (!err)
+		err = keep_stack_pointers(leaks, stop);
 	if (!err && leaks->priv->segments_count)
 		err = vmat_reach_collect(leaks, stop);
-	if (!err && leaks->priv->has_places)
-		err = keep_stack_pointers(leaks, stop);
 	leaks->heap = NULL; /* the reader's until it has succeeded */
 	return err;
 }

@@ -210,27 +210,11 @@ static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *sto
 	}
 }
 
-static uint64_t stack_pointer_of(const struct vmat_stop *stop, uint64_t tid)
+/* What of a stack holds no roots: below its pointer (0: not known), or all of it when its thread has exited. */
+static uint64_t unused_until(const struct vmat_stack *stack, uint64_t sp)
 {
-	const struct vmat_stopped_thread *threads;
-	size_t count;
-
-	threads = vmat_stop_threads(stop, &count);
-	for (size_t i = 0; i < count; i++) {
-		if ((uint64_t)threads[i].tid == tid)
-			return threads[i].registers.sp;
-	}
-	return 0;
-}
-
-/* What of a stack holds no roots: below its pointer, or all of it when its thread has exited. */
-static uint64_t unused_until(const struct vmat_stack *stack, const struct vmat_stop *stop)
-{
-	uint64_t sp;
-
 	if (stack->kind == VMAT_STACK_CACHED)
 		return stack->end;
-	sp = vmat_is_known(stack->tid) ? stack_pointer_of(stop, stack->tid) : 0;
 	if (sp < stack->begin || sp >= stack->end)
 		return stack->begin; /* on a stack of its own making: all of it counts */
 	return sp - RED_ZONE > stack->begin ? sp - RED_ZONE : stack->begin;
@@ -255,8 +239,8 @@ static const struct vmat_excluded *next_excluded(const struct vmat_leaks_priv *p
 }
 
 /* The next range from *at on, below `end`, that is to be left out; false when there is none. */
-static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *stop, uint64_t at,
-		      uint64_t end, uint64_t *hole_start, uint64_t *hole_end)
+static bool next_hole(const struct vmat_leaks *leaks, uint64_t at, uint64_t end,
+		      uint64_t *hole_start, uint64_t *hole_end)
 {
 	const struct vmat_heap *heap = leaks->heap;
 	const struct vmat_stacks *stacks = leaks->priv->stacks;
@@ -283,11 +267,11 @@ static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *st
 		const struct vmat_stack *stack = &stacks->stacks[i];
 		uint64_t until;
 
-		if (!vmat_is_known(stack->begin) || !vmat_is_known(stack->end))
+		if (!vmat_is_known(stack->begin) || !vmat_is_known(stack->end) ||
+		    stack->end <= at || stack->begin >= end || stack->begin >= *hole_start)
 			continue;
-		until = unused_until(stack, stop);
-		if (until > at && stack->begin < end && stack->begin < *hole_start &&
-		    until > stack->begin) {
+		until = unused_until(stack, leaks->priv->stack_pointers[i]);
+		if (until > at && until > stack->begin) {
 			*hole_start = stack->begin;
 			*hole_end = until;
 		}
@@ -300,15 +284,14 @@ static bool next_hole(const struct vmat_leaks *leaks, const struct vmat_stop *st
 	return *hole_start < end;
 }
 
-static void note_region(struct vmat_leaks *leaks, const struct vmat_stop *stop,
-			const struct vmat_region *region)
+static void note_region(struct vmat_leaks *leaks, const struct vmat_region *region)
 {
 	bool only_copied =
 		region->backing == VMAT_BACKING_FILE && !(region->prot & VMAT_PROT_SHARED);
 	uint64_t at = region->start, hole_start, hole_end;
 
 	while (at < region->end) {
-		if (!next_hole(leaks, stop, at, region->end, &hole_start, &hole_end)) {
+		if (!next_hole(leaks, at, region->end, &hole_start, &hole_end)) {
 			note_present(leaks, at, region->end, only_copied);
 			return;
 		}
@@ -326,7 +309,7 @@ static void note_region(struct vmat_leaks *leaks, const struct vmat_stop *stop,
 		if (at & (VMAT_HEAP_PAGE - 1) && at < region->end) {
 			uint64_t page_end = (at | (VMAT_HEAP_PAGE - 1)) + 1;
 
-			if (!next_hole(leaks, stop, at, page_end, &hole_start, &hole_end)) {
+			if (!next_hole(leaks, at, page_end, &hole_start, &hole_end)) {
 				note_range(leaks, &leaks->priv->roots, at, page_end);
 				at = page_end;
 			}
@@ -398,7 +381,7 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 	note_registers(leaks, stop);
 	for (size_t i = 0; i < map->count; i++) {
 		if (may_hold_roots(&map->regions[i]))
-			note_region(leaks, stop, &map->regions[i]);
+			note_region(leaks, &map->regions[i]);
 		if (vmat_stop_is_over(stop))
 			return -ETIMEDOUT;
 	}
