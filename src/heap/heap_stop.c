@@ -303,6 +303,14 @@ static int choose(struct reading *reading)
 	return 0;
 }
 
+/* Time for threads to leave malloc: on a loaded machine one that was let go waits for a processor first. */
+static void let_run(int try)
+{
+	const struct timespec pause = { .tv_nsec = (long)NS_PER_MS << 3 * (try - 1) };
+
+	nanosleep(&pause, NULL);
+}
+
 /*
  * A thread that is stopped in the middle of malloc leaves lists that do not fit for that moment. What is really
  * broken is still so a moment later: only that is told. The limit is for all of these stops.
@@ -343,5 +351,7 @@ int vmat_heap_walk_standing(struct vmat_heap *heap, const struct vmat_map *map,
 			return code;
 		if (heap->stopped_ns - before_ns > longest_ns)
 			longest_ns = heap->stopped_ns - before_ns;
+		if (vmat_source_is_live(target))
+			let_run(try);
 	}
 }
