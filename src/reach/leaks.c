@@ -393,7 +393,7 @@ int vmat_leaks_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 	vmat_cleanup(cleanup_leaks) struct vmat_leaks *leaks = NULL;
 	int code = vmat_reach_read(&leaks, target, map, options, false, err);
 
-	if (code)
+	if (!leaks) /* only then has it failed */
 		return code;
 	code = look_at_leaks(leaks);
 	if (!code)

@@ -290,9 +290,9 @@ int vmat_reach_mark(struct vmat_leaks *leaks)
 	marker.edges = priv->edges.words; /* in place: a noted granule becomes an edge */
 	if (marker.flags && marker.stack)
 		err = mark_all(&marker);
-	for (size_t i = 0; !err && priv->has_places && i < priv->roots.count; i++)
-		priv->roots.words[i] = vmat_chunk_edge(priv, priv->roots.words[i]);
-	if (priv->has_places) {
+	if (!err && priv->has_places) { /* chain.c goes on from here */
+		for (size_t i = 0; i < priv->roots.count; i++)
+			priv->roots.words[i] = vmat_chunk_edge(priv, priv->roots.words[i]);
 		priv->flags = vmat_take_ptr(&marker.flags);
 	}
 	free(marker.flags);
