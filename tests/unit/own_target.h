@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmocka_all.h"
@@ -101,16 +102,45 @@ __attribute__((unused)) static char *map_pages(size_t pages)
 	return memory + PAGE;
 }
 
-/* A process that waits until it is killed. */
+/* Waits until the first thread of a process is in a state of proc(5), as 'S' or 'Z', however busy the machine is. */
+__attribute__((unused)) static void wait_for_state(pid_t pid, char wanted)
+{
+	char path[32], text[1024], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	for (int i = 0; i < 20000 && state != wanted; i++) {
+		FILE *file = fopen(path, "re");
+
+		if (file && fgets(text, sizeof(text), file))
+			sscanf(strrchr(text, ')'), ") %c", &state);
+		if (file)
+			fclose(file);
+		if (state != wanted)
+			nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
+	}
+	CHECK(state == wanted);
+}
+
+/* For a child: it ends with its parent, also with one that has ended already. */
+__attribute__((unused)) static void end_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+}
+
+/* A process that waits until it is killed, and does so when this returns. */
 __attribute__((unused)) static pid_t start_child(void)
 {
-	pid_t child = fork();
+	pid_t parent = getpid(), child = fork();
 
 	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		end_with(parent);
 		for (;;)
 			pause();
 	}
+	if (child > 0)
+		wait_for_state(child, 'S');
 	return child;
 }
 

@@ -65,6 +65,18 @@ static struct vmat_pool_stats stats_of(struct vmat_pool *pool)
 	return stats;
 }
 
+/*
+ * Releases a region that is written all over. Where written pages cannot be found, its costs as measured just now, on a machine
+ * that may be busy, decide whether the pool clears it or gives it back: being told the pages it keeps them in any case.
+ */
+static void give(struct vmat_pool *pool, char *region)
+{
+	static const uint64_t all = (1U << SIZE / PAGE) - 1;
+	bool is_told = stats_of(pool).finder == VMAT_POOL_FINDER_NONE;
+
+	assert_int_equal(vmat_pool_release_written(pool, region, is_told ? &all : NULL), 0);
+}
+
 static bool is_zero(const char *start, size_t size)
 {
 	static const char zeroes[PAGE];
@@ -301,7 +313,7 @@ static void test_budget(void **state)
 	for (int i = 0; i < COUNT; i++)
 		memset(regions[i] = take(pool), 1, SIZE);
 	for (int i = 0; i < COUNT; i++)
-		assert_int_equal(vmat_pool_release(pool, regions[i]), 0);
+		give(pool, regions[i]);
 	for (int i = 0; i < COUNT; i++)
 		left += resident(regions[i], SIZE);
 	stats = stats_of(pool);
@@ -332,7 +344,7 @@ static void test_decay(void **state)
 	for (int i = 0; i < 64; i++)
 		regions[i] = memset(take(pool), 1, SIZE);
 	for (int i = 0; i < 64; i++)
-		vmat_pool_release(pool, regions[i]);
+		give(pool, regions[i]);
 	assert_true(stats_of(pool).kept_bytes > 0);
 	for (tries = 0; tries < 100 && stats_of(pool).kept_bytes; tries++) {
 		const struct timespec nap = { .tv_nsec = 10 * 1000 * 1000 };

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "own_target.h"
 #include "sys/uapi_new.h"
@@ -111,7 +110,6 @@ static void check_nothing_changes(void)
 	child = start_child();
 	CHECK(child > 0);
 	target = open_process(child);
-	nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL); /* until it waits */
 	tables = page_tables(child);
 	faults = minor_faults(child);
 	resident = smaps_fact(child, memory, "Rss:");
@@ -174,9 +172,12 @@ static void check_pieces(void)
 	vmat_target_close(target);
 }
 
+static int filled[2]; /* a pipe */
+
 static void *wait_for_ever(void *memory)
 {
 	fill(memory, PAGE);
+	CHECK(write(filled[1], "", 1) == 1);
 	for (;;)
 		pause();
 	return NULL;
@@ -188,20 +189,23 @@ static void check_exited_leader(void)
 	char *memory = map_pages(1), buffer[PAGE], expected[PAGE];
 	struct vmat_piece pieces[300];
 	struct vmat_target *target;
-	pid_t child = fork();
+	pid_t parent = getpid(), child;
 
+	CHECK(pipe(filled) == 0);
+	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
 		pthread_t thread;
 
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(20);
+		end_with(parent);
+		alarm(60);
 		pthread_create(&thread, NULL, wait_for_ever, memory);
 		pthread_exit(NULL);
 	}
-	for (int i = 0; i < 500 && smaps_fact(child, memory, "Rss:") != -1; i++)
-		nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
-	nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
+	close(filled[1]);
+	CHECK(read(filled[0], buffer, 1) == 1);
+	close(filled[0]);
+	wait_for_state(child, 'Z');
 	target = open_process(child);
 	CHECK(vmat_target_process(target)->pid == child);
 	fill(expected, PAGE);
