@@ -65,10 +65,11 @@ static int check_options(const struct vmat_pool_options *options, size_t page, s
 
 static void choose(struct vmat_pool *pool, const struct vmat_pool_options *options)
 {
-	const struct vmat_pool_costs *costs = vmat_pool_costs_known();
+	const struct vmat_pool_costs *costs;
 	uint64_t budget = options->budget_bytes ? options->budget_bytes : DEFAULT_BUDGET_BYTES;
 	size_t batch = BATCH_BYTES / pool->region_size;
 
+	(void)vmat_pool_costs_find(&costs); /* what is assumed will do */
 	pool->budget_pages = budget == VMAT_POOL_NO_LIMIT ? INT64_MAX : budget >> pool->page_shift;
 	pool->batch = batch > VMAT_POOL_BATCH_MAX ? VMAT_POOL_BATCH_MAX
 		      : batch < 1                 ? 1
@@ -291,15 +292,18 @@ static void cool(struct vmat_pool *pool, uint64_t regions, uint64_t keep_pages)
 
 int vmat_pool_trim(struct vmat_pool *pool, uint64_t keep_bytes, uint64_t *ret_bytes)
 {
-	uint64_t keep_pages = keep_bytes >> pool->page_shift, before, after;
+	struct vmat_pool_stats before = { .size = sizeof(before) };
+	struct vmat_pool_stats after = { .size = sizeof(after) };
 
-	vmat_pool_cache_leave(vmat_pool_cache_enter(pool)); /* a child of a fork begins here */
-	before = atomic_load(&pool->leased_pages);
+	/* Not by the leases, which caches have more of than they keep. A child of a fork begins here. */
+	vmat_pool_stats(pool, &before);
 	vmat_pool_cache_flush_all(pool, false);
-	cool(pool, UINT64_MAX, keep_pages);
-	after = atomic_load(&pool->leased_pages);
+	cool(pool, UINT64_MAX, keep_bytes >> pool->page_shift);
+	vmat_pool_stats(pool, &after);
 	if (ret_bytes)
-		*ret_bytes = before > after ? (before - after) << pool->page_shift : 0;
+		*ret_bytes = before.kept_bytes > after.kept_bytes
+				     ? before.kept_bytes - after.kept_bytes
+				     : 0;
 	return 0;
 }
 
@@ -416,11 +420,16 @@ int vmat_pool_stats(struct vmat_pool *pool, struct vmat_pool_stats *ret)
 
 int vmat_pool_costs(struct vmat_pool_costs *ret)
 {
-	struct vmat_pool_costs costs = *vmat_pool_costs_known();
+	const struct vmat_pool_costs *found;
+	struct vmat_pool_costs costs;
 	size_t size = ret->size;
+	int err = size ? vmat_pool_process_begin() : -EINVAL;
 
-	if (!size)
-		return -EINVAL;
+	if (!err)
+		err = vmat_pool_costs_find(&found);
+	if (err)
+		return err;
+	costs = *found;
 	costs.size = size;
 	memcpy(ret, &costs, size < sizeof(costs) ? size : sizeof(costs));
 	return 0;

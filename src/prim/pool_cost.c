@@ -16,8 +16,6 @@
 
 enum { PAGES = 32, ROUNDS = 6 };
 
-enum { UNKNOWN, MEASURING, KNOWN };
-
 /* Where nothing could be measured: a virtual machine with dear traps. */
 static const struct vmat_pool_costs assumed = {
 	.size = sizeof(struct vmat_pool_costs),
@@ -29,8 +27,9 @@ static const struct vmat_pool_costs assumed = {
 	.give_back_page_ns = 150,
 };
 
+/* Written under the process's lock, once. */
 static struct vmat_pool_costs measured;
-static _Atomic int state;
+static _Atomic bool is_measured;
 
 static double now_ns(void)
 {
@@ -148,21 +147,24 @@ static int measure(struct vmat_pool_costs *ret)
 	return err;
 }
 
-const struct vmat_pool_costs *vmat_pool_costs_known(void)
+int vmat_pool_costs_find(const struct vmat_pool_costs **ret)
 {
-	int expected = UNKNOWN;
+	int err = 0;
 
 	/* Acquire: pairs with the release of the one that measured. */
-	if (atomic_load_explicit(&state, memory_order_acquire) == KNOWN)
-		return &measured;
-	if (!atomic_compare_exchange_strong(&state, &expected, MEASURING))
-		return expected == KNOWN ? &measured : &assumed;
-	if (measure(&measured)) {
-		atomic_store_explicit(&state, UNKNOWN, memory_order_release);
-		return &assumed;
+	if (!atomic_load_explicit(&is_measured, memory_order_acquire)) {
+		struct vmat_pool_lock *lock = &atomic_load(&vmat_pool_process)->lock;
+
+		/* Who comes second waits for a third of a millisecond; a fork meanwhile leaves no lock behind. */
+		vmat_pool_lock(lock);
+		if (!atomic_load_explicit(&is_measured, memory_order_relaxed)) {
+			err = measure(&measured);
+			atomic_store_explicit(&is_measured, !err, memory_order_release);
+		}
+		vmat_pool_unlock(lock);
 	}
-	atomic_store_explicit(&state, KNOWN, memory_order_release);
-	return &measured;
+	*ret = err ? &assumed : &measured;
+	return err;
 }
 
 uint32_t vmat_pool_full_pages(const struct vmat_pool_costs *costs, uint32_t pages, uint32_t batch)

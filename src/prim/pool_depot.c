@@ -9,9 +9,19 @@
 
 #include "prim/pool_parts.h"
 
+static void note_peak(struct vmat_pool *pool, uint64_t leased)
+{
+	uint64_t peak = atomic_load_explicit(&pool->leased_peak, memory_order_relaxed);
+
+	while (leased > peak &&
+	       !atomic_compare_exchange_weak_explicit(&pool->leased_peak, &peak, leased,
+						      memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
 bool vmat_pool_lease(struct vmat_pool *pool, uint64_t pages)
 {
-	uint64_t leased = atomic_load_explicit(&pool->leased_pages, memory_order_relaxed), peak;
+	uint64_t leased = atomic_load_explicit(&pool->leased_pages, memory_order_relaxed);
 
 	/* Relaxed: the sum alone is the message. */
 	do {
@@ -20,17 +30,14 @@ bool vmat_pool_lease(struct vmat_pool *pool, uint64_t pages)
 	} while (!atomic_compare_exchange_weak_explicit(&pool->leased_pages, &leased,
 							leased + pages, memory_order_relaxed,
 							memory_order_relaxed));
-	peak = atomic_load_explicit(&pool->leased_peak, memory_order_relaxed);
-	while (leased + pages > peak &&
-	       !atomic_compare_exchange_weak_explicit(&pool->leased_peak, &peak, leased + pages,
-						      memory_order_relaxed, memory_order_relaxed))
-		;
+	note_peak(pool, leased + pages);
 	return true;
 }
 
 void vmat_pool_lease_force(struct vmat_pool *pool, uint64_t pages)
 {
-	atomic_fetch_add_explicit(&pool->leased_pages, pages, memory_order_relaxed);
+	note_peak(pool, pages + atomic_fetch_add_explicit(&pool->leased_pages, pages,
+							  memory_order_relaxed));
 }
 
 void vmat_pool_lease_end(struct vmat_pool *pool, uint64_t pages)

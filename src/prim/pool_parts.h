@@ -184,7 +184,11 @@ int vmat_pool_find(struct vmat_pool *pool, struct vmat_pool_scratch *scratch, ui
 		   uintptr_t end, uintptr_t *ret_next);
 /* pool_cost: what things cost, and what follows. */
 
-const struct vmat_pool_costs *vmat_pool_costs_known(void);
+/*
+ * What was measured, by now at the latest; or -errno, and *ret is what is assumed instead. Takes the process's lock,
+ * which must have begun.
+ */
+int vmat_pool_costs_find(const struct vmat_pool_costs **ret);
 /* Of a region that keeps at least so many pages it is cheaper to clear all than to look which were written. */
 uint32_t vmat_pool_full_pages(const struct vmat_pool_costs *costs, uint32_t pages, uint32_t batch);
 /* So many regions in between are looked at with less effort than a second call takes. */

@@ -131,7 +131,7 @@ struct vmat_pool_stats {
 	uint64_t regions_made;     /* ever handed out */
 	uint64_t regions_acquired; /* now */
 	uint64_t kept_bytes;       /* at most so much is resident in idle regions */
-	uint64_t kept_peak_bytes;
+	uint64_t kept_peak_bytes;  /* the most of it, with what caches were granted */
 	uint64_t budget_bytes;
 	uint64_t acquires;
 	uint64_t releases;
@@ -162,7 +162,10 @@ struct vmat_pool_costs {
 	double give_back_page_ns;
 };
 
-/* Measures if nobody has yet. Errors: -EINVAL a size of 0; -ENOMEM. MT-Safe, AS-Unsafe. */
+/*
+ * Measures if nobody has yet. Errors: -EINVAL a size of 0; -ENOMEM; -EOPNOTSUPP before Linux 4.14; nothing is
+ * told then. MT-Safe, AS-Unsafe.
+ */
 VMAT_API int vmat_pool_costs(struct vmat_pool_costs *ret);
 
 #ifdef __cplusplus
