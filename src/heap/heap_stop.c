@@ -142,7 +142,7 @@ static int explain(struct vmat_target *target, int code, struct vmat_error *err)
 				err, -EBADMSG,
 				"the heap cannot be walked: the core file lacks pages "
 				"that the process had (it was cut off)");
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		return vmat_error_set(err, code, "the heap cannot be walked: %s",
 				      strerrordesc_np(-code));

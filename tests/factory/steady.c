@@ -45,14 +45,14 @@ enum { GENERAL = 13, VECTORS = 16, VECTOR_SIZE = 32, RED_WORDS = 16, CANNOT = 77
 
 /* The assembler below knows these offsets. */
 struct area {
-	uint64_t number;            /* 0: of the system call, or -1 to spin */
-	uint64_t count;             /* 8: of turns when it spins */
-	int64_t result;             /* 16 */
-	uint64_t has_avx;           /* 24 */
-	uint64_t sp_in, sp_out;     /* 32, 40 */
-	uint64_t in[GENERAL];       /* 48: rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 */
-	uint64_t out[GENERAL];      /* 152 */
-	uint64_t red_in[RED_WORDS]; /* 256 */
+	uint64_t number;             /* 0: of the system call, or -1 to spin */
+	uint64_t count;              /* 8: of turns when it spins */
+	int64_t result;              /* 16 */
+	uint64_t has_avx;            /* 24 */
+	uint64_t sp_in, sp_out;      /* 32, 40 */
+	uint64_t in[GENERAL];        /* 48: rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 */
+	uint64_t out[GENERAL];       /* 152 */
+	uint64_t red_in[RED_WORDS];  /* 256 */
 	uint64_t red_out[RED_WORDS]; /* 384 */
 	unsigned char vectors_in[VECTORS][VECTOR_SIZE];  /* 512 */
 	unsigned char vectors_out[VECTORS][VECTOR_SIZE]; /* 1024 */
