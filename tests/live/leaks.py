@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import tap
+from factory import Factory
 
 VMATLAS = tap.VMATLAS
 TRUTH = os.path.join(tap.BUILD, "tests/factory/leak_truth")
@@ -79,6 +80,13 @@ def real_programs():
              doc and json.dumps(doc["totals"]))
 
 
+def many_threads():
+    """Each has a stack, a guard and a stack pointer: what is done for each of them must not be done for each pair of them."""
+    with Factory("threads", n=2000) as threads:
+        doc, code = leaks(threads.pid, "--max-stop", "10000")
+    t.ok(doc and code == 0 and not doc["partial"], "2000 threads: searched in time, and no leak", doc and doc["totals"])
+
+
 def refused():
     """No verdict on a heap that is not walked."""
     with subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", f"/tmp/vmatlas-leaks-{os.getpid()}.sock", "--save", ""],
@@ -99,5 +107,6 @@ if os.path.exists(TRUTH + "-32"):
 else:
     t.skip("32 bit", "leak_truth-32 is not built")
 real_programs()
+many_threads()
 refused()
 t.done()
