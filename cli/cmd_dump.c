@@ -34,10 +34,10 @@ static void write_text(const struct cli_subject *subject, const struct cli_outpu
 {
 	cli_head_target(subject, output);
 	cli_line("the process stood still for %.1f ms", (double)dump->stopped_ns / 1e6);
-	cli_line("%s: %s on disk (%s with its holes); %s regions, %s threads",
+	cli_line("%s: %s on disk (%s with its holes); %s regions, %s thread%s",
 		 cli_escape(output, path), cli_size(output, dump->stored),
 		 cli_size(output, dump->file_size), cli_count(dump->regions),
-		 cli_count(dump->threads));
+		 cli_count(dump->threads), dump->threads == 1 ? "" : "s");
 	cli_line("copied %s; left out: %s of files, %s in swap", cli_size(output, dump->copied),
 		 cli_size(output, dump->left_out_file), cli_size(output, dump->left_out_swap));
 }
