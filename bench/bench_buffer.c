@@ -65,7 +65,8 @@ static void with_realloc(size_t total, size_t step)
 		}
 		memcpy(data + size, piece, PIECE);
 	}
-	sink = data[total - 1];
+	if (data)
+		sink = data[total - 1];
 	free(data);
 }
 

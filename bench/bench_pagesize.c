@@ -162,23 +162,24 @@ static void print_row(const char *what, size_t count, double ours, double theirs
 int main(int argc, char **argv)
 {
 	size_t count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
-	const char *library = getenv("VMATLAS_PRELOAD");
+	const char *library = getenv("VMATLAS_PRELOAD"), *bare_ns;
 	double query, smaps, loop, bare;
 	char **regions, memory[64];
 	long before;
 
 	if (!vmat_pagesize_at) {
-		char bare_ns[32];
+		char text[32];
 
 		if (!library || getenv("LD_PRELOAD"))
 			errx(1, "VMATLAS_PRELOAD names no library that has vmat_pagesize_at");
-		snprintf(bare_ns, sizeof(bare_ns), "%.1f", median(map_unmap, NULL, 0, CALLS / 40));
-		setenv("BENCH_BARE_NS", bare_ns, 1);
+		snprintf(text, sizeof(text), "%.1f", median(map_unmap, NULL, 0, CALLS / 40));
+		setenv("BENCH_BARE_NS", text, 1);
 		setenv("LD_PRELOAD", library, 1);
 		execv("/proc/self/exe", argv);
 		err(1, "exec");
 	}
-	bare = strtod(getenv("BENCH_BARE_NS"), NULL);
+	bare_ns = getenv("BENCH_BARE_NS");
+	bare = bare_ns ? strtod(bare_ns, NULL) : 0;
 	regions = calloc(count, sizeof(*regions));
 	before = peak_kib();
 	for (size_t i = 0; i < count; i++) {

@@ -100,8 +100,8 @@ static void anonymous(void)
 	moved = mremap(moved, 8192 * PAGE, 16 * PAGE, 0);
 	ok(all_are(moved, 16 * PAGE, PAGE) && all_are(moved + 16 * PAGE, 8176 * PAGE, -EFAULT),
 	   "mremap that shrinks");
-	mmap(memory + 8 * PAGE, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-	     0);
+	(void)mmap(memory + 8 * PAGE, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		   -1, 0);
 	ok(all_are(memory, 16 * PAGE, PAGE), "MAP_FIXED into a hole");
 	ok(munmap(memory + 1, PAGE) == -1 && errno == EINVAL && all_are(memory, 16 * PAGE, PAGE),
 	   "a munmap that fails changes nothing, and errno is kept");
@@ -138,7 +138,7 @@ static void huge(void)
 		ok(all_are(memory, HUGE, HUGE), "huge pages of a memfd, put over base pages");
 	else
 		skip("huge pages of a memfd", "the kernel gives none");
-	mmap(place, HUGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	(void)mmap(place, HUGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	ok(all_are(place, HUGE, PAGE), "base pages put over huge ones");
 }
 
@@ -294,7 +294,8 @@ static void *storm_main(void *argument)
 		size_t size = (size_t)(1 + rand_r(&seed) % 300) * PAGE;
 
 		step((size_t)(3 + rand_r(&seed) % 600) * PAGE);
-		mmap(own + at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		(void)mmap(own + at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			   0);
 		expect(own + at + size / 2, PAGE);
 		expect(own + at + size - 1, PAGE);
 	}
