@@ -92,8 +92,12 @@ int vmat_sys_uffd_register(int fd, void *start, size_t size, uint64_t mode)
 int vmat_sys_uffd_unregister(int fd, void *start, size_t size)
 {
 	struct uffdio_range argument = { (uintptr_t)start, size };
+	int err = call(fd, UFFDIO_UNREGISTER, &argument);
 
-	return call(fd, UFFDIO_UNREGISTER, &argument);
+	/* Linux fs/userfaultfd.c, userfaultfd_unregister: it wakes in ranges registered for missing pages only. */
+	if (!err)
+		err = call(fd, UFFDIO_WAKE, &argument);
+	return err;
 }
 
 int vmat_sys_uffd_protect(int fd, void *start, size_t size, bool is_protected)

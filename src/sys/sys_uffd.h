@@ -27,7 +27,7 @@
  */
 int vmat_sys_uffd_open(uint64_t features, bool *ret_sees_kernel);
 
-/* UFFDIO_REGISTER with modes of linux/userfaultfd.h, UFFDIO_UNREGISTER. */
+/* UFFDIO_REGISTER with modes of linux/userfaultfd.h; UFFDIO_UNREGISTER, and whoever waits there is woken. */
 int vmat_sys_uffd_register(int fd, void *start, size_t size, uint64_t mode);
 int vmat_sys_uffd_unregister(int fd, void *start, size_t size);
 
