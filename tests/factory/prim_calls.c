@@ -130,8 +130,7 @@ static void faults(void)
 	do
 		got = vmat_fault_log_read(log, &fault, 1);
 	while (got == 1 && fault.address != (uintptr_t)page);
-	if (got != 1 || info.faults_count != info.kept_count ||
-	    info.lost_count)
+	if (got != 1 || info.faults_count != info.kept_count || info.lost_count)
 		errx(1, "the fault is not in the log");
 	vmat_fault_log_close(log);
 	munmap(page, 4096);
