@@ -49,13 +49,6 @@ static void bound_by_mask(const struct vmat_pool *pool, struct vmat_pool_record 
 	record->kept_pages = pages < pool->region_pages ? (uint32_t)pages : pool->region_pages;
 }
 
-/* Gives pages back at once. Locked memory (mlock, mlockall) is refused by the first, before 5.18 by both. */
-static bool zap(void *start, size_t size)
-{
-	return vmat_sys_madvise(start, size, MADV_DONTNEED) == 0 ||
-	       vmat_sys_madvise(start, size, MADV_DONTNEED_LOCKED) == 0;
-}
-
 static void clear_pages(const struct vmat_pool *pool, struct vmat_pool_tally *tally,
 			struct vmat_pool_record *record, size_t offset, size_t size, char *start)
 {
@@ -101,7 +94,8 @@ void vmat_pool_clear_written(struct vmat_pool *pool, struct vmat_pool_tally *tal
 /* Where nothing is known of the pages of a region. */
 static void clear_blindly(struct vmat_pool *pool, struct vmat_pool_tally *tally, int32_t index)
 {
-	if (!pool->clears_blindly && zap(vmat_pool_region(pool, index), pool->region_size)) {
+	if (!pool->clears_blindly &&
+	    vmat_sys_drop_pages(vmat_pool_region(pool, index), pool->region_size) == 0) {
 		keeps_none(&pool->records[index]);
 		tally->given_back++;
 		return;
@@ -118,7 +112,8 @@ static void clear_part(struct vmat_pool *pool, struct vmat_pool_tally *tally, in
 	if (start >= end || (categories & VMAT_UAPI_PAGE_IS_PFNZERO))
 		return; /* the zero page is nobody's memory */
 	/* Clearing what is swapped would read it first. */
-	if (!(categories & VMAT_UAPI_PAGE_IS_PRESENT) && zap((void *)start, end - start))
+	if (!(categories & VMAT_UAPI_PAGE_IS_PRESENT) &&
+	    vmat_sys_drop_pages((void *)start, end - start) == 0)
 		return;
 	clear_pages(pool, tally, &pool->records[index], start - region, end - start, (void *)start);
 }
@@ -255,9 +250,8 @@ void vmat_pool_give_back(struct vmat_pool *pool, struct vmat_pool_tally *tally, 
 
 		done -= is_back ? size : done;
 		if (!is_back)
-			is_back =
-				is_lazy ? vmat_sys_madvise(ranges[i].iov_base, size, MADV_FREE) == 0
-					: zap(ranges[i].iov_base, size);
+			is_back = (is_lazy ? vmat_sys_madvise(ranges[i].iov_base, size, MADV_FREE)
+					   : vmat_sys_drop_pages(ranges[i].iov_base, size)) == 0;
 		settle(pool, tally, indexes + firsts[i], next - firsts[i], is_back);
 	}
 }

@@ -8,15 +8,14 @@
  * pthread_create; so the pool counts before, and refuses while a reserve is left for the others.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
+#include <limits.h>
 #include <sys/mman.h>
 
 #include <vmatlas/feature.h>
 
 #include "base/cleanup.h"
 #include "prim/pool_parts.h"
-#include "sys/sys_file.h"
+#include "sys/own_limits.h"
 #include "sys/sys_memory.h"
 
 enum { VMA_RESERVE = 1024, GUARDS_AT_ONCE = 64 };
@@ -66,40 +65,19 @@ static int commit_all(struct vmat_pool *pool, uint32_t from, uint32_t count)
 	return err;
 }
 
-/* The number of VMAs of this process, by the lines of maps, or -errno. */
-static int64_t count_vmas(struct vmat_pool *pool)
-{
-	vmat_autoclose int fd = vmat_sys_open_at(AT_FDCWD, "/proc/self/maps", 0);
-	int64_t lines = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		return fd;
-	while ((got = vmat_sys_read(fd, pool->text, sizeof(pool->text))) > 0)
-		for (char *at = pool->text, *end = at + got;
-		     (at = memchr(at, '\n', (size_t)(end - at))); at++)
-			lines++;
-	return got < 0 ? got : lines;
-}
-
 /* How many more VMAs the pool may make; where that cannot be known, as many as it likes. */
-static int64_t vmas_left(struct vmat_pool *pool)
+static long vmas_left(void)
 {
-	vmat_autoclose int fd = vmat_sys_open_at(AT_FDCWD, "/proc/sys/vm/max_map_count", 0);
-	ssize_t got = fd < 0 ? fd : vmat_sys_read(fd, pool->text, sizeof(pool->text));
-	int64_t limit = 0, used;
+	long used = vmat_sys_own_regions();
 
-	for (ssize_t i = 0; i < got && pool->text[i] >= '0' && pool->text[i] <= '9' && i < 12; i++)
-		limit = limit * 10 + (pool->text[i] - '0');
-	used = limit ? count_vmas(pool) : -1;
-	return used < 0 ? INT64_MAX : limit - used - VMA_RESERVE;
+	return used < 0 ? LONG_MAX : vmat_sys_own_regions_max() - used - VMA_RESERVE;
 }
 
 static int commit_each(struct vmat_pool *pool, uint32_t from, uint32_t count)
 {
 	char *start = stride_of(pool, from);
 
-	if (vmas_left(pool) < 2 * (int64_t)count)
+	if (vmas_left() < 2 * (long)count)
 		return -ENOSPC;
 	for (uint32_t i = 0; i < count; i++) {
 		int err = vmat_sys_mprotect(start + i * pool->stride + pool->guard_size,

@@ -139,7 +139,6 @@ struct vmat_pool {
 	_Atomic uint64_t leased_peak;
 	_Atomic(struct vmat_pool_cache *) caches;
 	struct vmat_pool_cache shared; /* of threads that could get none of their own */
-	char text[4096];               /* of files of /proc; the depot's lock is held */
 };
 
 static inline char *vmat_pool_region(const struct vmat_pool *pool, int32_t index)

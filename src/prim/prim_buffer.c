@@ -54,35 +54,6 @@ static size_t unit_of(const struct vmat_buf *buf)
 	return buf->flags & VMAT_BUF_HUGE ? HUGE_BYTES : page_bytes();
 }
 
-/* A range of addresses without memory that begins at a multiple of `align`. */
-static int map_reserved(size_t size, size_t align, unsigned char **ret)
-{
-	size_t extra = align > page_bytes() ? align : 0, head;
-	unsigned char *start;
-	void *got;
-	int r;
-
-	if (size > SIZE_MAX - extra)
-		return -EOVERFLOW;
-	r = vmat_sys_mmap(NULL, size + extra, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &got);
-	if (r)
-		return r;
-	start = got;
-	head = extra ? round_up((uintptr_t)start, align) - (uintptr_t)start : 0;
-	if (head && (r = vmat_sys_munmap(start, head)))
-		goto undo;
-	if (extra > head && (r = vmat_sys_munmap(start + head + size, extra - head))) {
-		start += head;
-		extra -= head;
-		goto undo;
-	}
-	*ret = start + head;
-	return 0;
-undo:
-	vmat_sys_munmap(start, size + extra);
-	return r;
-}
-
 /* What is reserved when the caller leaves it to us: others need addresses, too, where they are limited. */
 static size_t default_reserve(void)
 {
@@ -94,14 +65,14 @@ static int reserve_range(struct vmat_buf *buf, size_t needed)
 {
 	size_t unit = unit_of(buf),
 	       size = buf->reserve_bytes ? buf->reserve_bytes : default_reserve();
-	unsigned char *data;
+	void *data;
 	int r;
 
 	needed = round_up(larger(needed, 1), unit);
 	if (size > SIZE_MAX / 2)
 		return -EOVERFLOW;
 	size = larger(round_up(size, unit), needed);
-	while ((r = map_reserved(size, unit, &data))) {
+	while ((r = vmat_sys_reserve(size, unit, &data))) {
 		if ((r != -ENOMEM && r != -EAGAIN) || buf->reserve_bytes || size == needed)
 			return r;
 		size = larger(round_up(size / 2, unit), needed);
@@ -280,16 +251,6 @@ ssize_t vmat_buf_read(struct vmat_buf *buf, int fd, size_t count)
 	return got;
 }
 
-/* Anonymous pages that are dropped read as zeroes. Locked ones are dropped with a call of their own. */
-static int drop_pages(unsigned char *start, size_t size)
-{
-	enum { DONTNEED_LOCKED = 24 /* MADV_DONTNEED_LOCKED, Linux 5.18 */ };
-
-	int r = vmat_sys_madvise(start, size, MADV_DONTNEED);
-
-	return r == -EINVAL ? vmat_sys_madvise(start, size, DONTNEED_LOCKED) : r;
-}
-
 /* Zeroes bytes; whole pages of them by giving them back. Nothing is changed when that fails. */
 static int clear_range(struct vmat_buf *buf, size_t start, size_t end)
 {
@@ -300,7 +261,7 @@ static int clear_range(struct vmat_buf *buf, size_t start, size_t end)
 		memset(buf->data + start, 0, end - start);
 		return 0;
 	}
-	r = drop_pages(buf->data + first, last - first);
+	r = vmat_sys_drop_pages(buf->data + first, last - first);
 	if (r)
 		return r;
 	memset(buf->data + start, 0, first - start);
@@ -336,7 +297,7 @@ int vmat_buf_shrink(struct vmat_buf *buf)
 		end = smaller(round_up(end, HUGE_BYTES), buf->capacity);
 	if (end <= keep)
 		return 0;
-	r = drop_pages(buf->data + keep, end - keep);
+	r = vmat_sys_drop_pages(buf->data + keep, end - keep);
 	if (r)
 		return r;
 	buf->room_bytes = 0;

@@ -142,46 +142,20 @@ static size_t best_stretch(const struct pile *pile, size_t count)
 	return best;
 }
 
-/* A free range of addresses that begins at a multiple of the page size. */
-static int reserve(size_t size, size_t align, unsigned char **ret)
-{
-	unsigned char *start;
-	size_t head;
-	void *got;
-	int r = vmat_sys_mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
-			      &got);
-
-	if (r)
-		return r;
-	start = got;
-	head = (align - (uintptr_t)start % align) % align;
-	/* What cannot be cut off, for want of VMAs, stays with the rest until all of it is given up. */
-	if (head && (r = vmat_sys_munmap(start, head))) {
-		vmat_sys_munmap(start, size + align);
-		return r;
-	}
-	start += head;
-	r = vmat_sys_munmap(start + size, align - head);
-	if (r) {
-		vmat_sys_munmap(start, size + align - head);
-		return r;
-	}
-	*ret = start;
-	return 0;
-}
-
 /* Moves the best `count` pages of a pile with frames into one range, in order, and drops the rest. */
 static int sort_pile(struct pile *pile, size_t count, unsigned char **ret)
 {
 	unsigned char *data;
 	size_t first, moved = 0;
+	void *got;
 	int r;
 
 	qsort(pile->pages, pile->count, sizeof(pile->pages[0]), by_frame);
 	first = best_stretch(pile, count);
-	r = reserve(count * pile->page_size, pile->page_size, &data);
+	r = vmat_sys_reserve(count * pile->page_size, pile->page_size, &got);
 	if (r)
 		return r;
+	data = got;
 	for (; moved < count && !r; moved += !r) {
 		struct page *page = &pile->pages[first + moved];
 		void *at;
@@ -275,6 +249,7 @@ static int take_sorted(struct vmat_hugebuf *buf, size_t count)
 static int fill(struct vmat_hugebuf *buf, size_t size, size_t page_size, uint32_t flags)
 {
 	size_t count = (size + page_size - 1) / page_size;
+	static const char no_frames[] = "frame numbers need CAP_SYS_ADMIN: nothing is sorted";
 	int r = -EPERM;
 
 	buf->page_size = page_size;
@@ -282,10 +257,12 @@ static int fill(struct vmat_hugebuf *buf, size_t size, size_t page_size, uint32_
 	if (flags & VMAT_HUGEBUF_UNSORTED) {
 		buf->why = "not asked to be sorted";
 	} else if (!vmat_feature_has(VMAT_FEATURE_PAGE_FRAMES)) {
-		buf->why = "frame numbers need CAP_SYS_ADMIN: nothing is sorted";
+		buf->why = no_frames;
 	} else {
 		r = take_sorted(buf, count);
-		if (r)
+		if (r == -EPERM)
+			buf->why = no_frames;
+		else if (r)
 			buf->why =
 				"the pages could not be moved into order (mremap of huge pages, Linux 5.16): as they came";
 	}

@@ -7,7 +7,8 @@
 #include "base/cleanup.h"
 #include "sys/sys_file.h"
 
-enum { WINDOW = 4096, DEFAULT_MAX = 65530 };
+/* A small window: the stack may be a coroutine's. */
+enum { WINDOW = 1024, DEFAULT_MAX = 65530 };
 
 static long count_lines(void)
 {

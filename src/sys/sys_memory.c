@@ -16,6 +16,8 @@
 #include "sys/sys_file.h"
 #include "sys/uapi_new.h"
 
+enum { DONTNEED_LOCKED = 24 /* MADV_DONTNEED_LOCKED, Linux 5.18 */ };
+
 /* The -errno of a failed call; errno gets its former value back. */
 static int failed(int saved)
 {
@@ -66,6 +68,43 @@ int vmat_sys_madvise(void *addr, size_t size, int advice)
 	int saved = errno;
 
 	return madvise(addr, size, advice) ? failed(saved) : 0;
+}
+
+int vmat_sys_drop_pages(void *addr, size_t size)
+{
+	int err = vmat_sys_madvise(addr, size, MADV_DONTNEED);
+
+	return err == -EINVAL ? vmat_sys_madvise(addr, size, DONTNEED_LOCKED) : err;
+}
+
+int vmat_sys_reserve(size_t size, size_t align, void **ret)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), extra = align > page ? align : 0, head;
+	char *start;
+	void *got = NULL;
+	int err;
+
+	if (size > SIZE_MAX - extra)
+		return -EOVERFLOW;
+	err = vmat_sys_mmap(NULL, size + extra, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+			    &got);
+	if (err)
+		return err;
+	start = got;
+	head = extra ? (align - (uintptr_t)start % align) % align : 0;
+	/* What cannot be cut off, for want of regions, stays with the rest until all of it is given up. */
+	err = head ? vmat_sys_munmap(start, head) : 0;
+	if (!err) {
+		start += head;
+		extra -= head;
+		err = extra ? vmat_sys_munmap(start + size, extra) : 0;
+	}
+	if (err) {
+		vmat_sys_munmap(start, size + extra);
+		return err;
+	}
+	*ret = start;
+	return 0;
 }
 
 size_t vmat_sys_address_limit(void)

@@ -20,6 +20,12 @@ int vmat_sys_munmap(void *addr, size_t size);
 int vmat_sys_mprotect(void *addr, size_t size, int prot);
 int vmat_sys_madvise(void *addr, size_t size, int advice);
 
+/* Gives whole pages back to the kernel, locked ones too where it takes them (Linux 5.18): anonymous ones read as zeroes. */
+int vmat_sys_drop_pages(void *addr, size_t size);
+
+/* A range of addresses without memory (PROT_NONE) that begins at a multiple of `align`, a power of two. 0 or -errno. */
+int vmat_sys_reserve(size_t size, size_t align, void **ret);
+
 /* RLIMIT_AS in bytes; SIZE_MAX when there is none. */
 size_t vmat_sys_address_limit(void);
 
