@@ -223,7 +223,10 @@ static ssize_t ask_child(const struct allocator *one, const void *pointer)
 	r = vmat_sys_run_child(ask, question, CHILD_TIMEOUT_MS);
 	answer = question->answer ? (ssize_t)question->answer : -EFAULT;
 	vmat_sys_shared_free(question, sizeof(*question));
-	return r == -EAGAIN || r == -ENOMEM ? r : answer;
+	/* -ECHILD: it crashed, so that it is no block. One that gave no answer in time says nothing of the pointer. */
+	if (r == 0 || r == -ECHILD)
+		return answer;
+	return r == -ETIMEDOUT ? -EAGAIN : r;
 }
 
 ssize_t vmat_usable_size(const void *pointer)

@@ -41,7 +41,8 @@ VMAT_API ssize_t vmat_good_size(size_t size);
  * other on both sides of the block; for jemalloc, mimalloc and tcmalloc a pointer into the inside of a block
  * counts as that block. A block that was freed is -EFAULT or still has its size: caches of free blocks look like use.
  *
- * Errors:  -EFAULT; -EINVAL for NULL; -ENOTSUP as above; for jemalloc and musl also -EAGAIN, -ENOMEM: no child process.
+ * Errors:  -EFAULT; -EINVAL for NULL; -ENOTSUP as above; for jemalloc and musl also -EAGAIN, -ENOMEM: no child process,
+ *          or none that answered within two seconds.
  * MT-Safe. AS-Unsafe the first time.
  * Cost:    1 to 3 us; jemalloc and musl cannot be asked about a stranger's pointer without a crash, so a forked
  *          child asks: 0.1 to several ms.

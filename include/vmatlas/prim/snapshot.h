@@ -52,7 +52,8 @@ struct vmat_snapshot_result {
  * open for writing, each of which gets the whole image, as tee(1) does. They may be closed as soon as this returns. A pipe must
  * have no other writer meanwhile. options may be NULL: FORK, and PROTECT where memory is shared.
  * Lifetime: until vmat_snapshot_end() or vmat_snapshot_cancel(). No SIGCHLD is sent, and no child is seen by wait(2).
- * Errors: -EINVAL no range or an empty one, no sink or too many, an unknown option; -ENOMEM a page of a
+ * Errors: -EINVAL no range or an empty one, no sink or too many, an unknown option, PROTECT: not whole pages in ascending order;
+ * -EPERM PROTECT: no right to see faults of system calls; -ENOMEM a page of a
  * range is not mapped, or no memory; -EACCES a range may not be read; -EBADF a sink is not open for writing; -EOPNOTSUPP the
  * way asked for cannot do it (FORK: shared memory); -EAGAIN no more processes; -EBUSY (PROTECT) tracked by userfaultfd already.
  * Cost: FORK copies the page tables, 10 to 20 ms for a GiB of small pages; PROTECT marks them, 20 ms. MT-Safe, AS-Unsafe.
