@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vmatlas/feature.h>
@@ -393,6 +395,51 @@ static void test_bystanders(void **state)
 	munmap(memory, PAGES * PAGE);
 }
 
+static void *write_all(void *memory)
+{
+	memset(memory, 2, PAGES * PAGE);
+	return NULL;
+}
+
+/* Who waits to write goes on when the snapshot is given up, also while a child has a copy of its descriptors. */
+static void test_waiting_writer(void **state)
+{
+	char *memory = map(PAGES * PAGE, MAP_PRIVATE);
+	struct vmat_range range = { memory, memory + PAGES * PAGE };
+	struct vmat_snapshot_options options = { .size = sizeof(options),
+						 .backend = VMAT_SNAPSHOT_PROTECT,
+						 .stash_bytes = PAGE };
+	struct vmat_snapshot *snapshot = NULL;
+	struct timespec end;
+	pthread_t writer;
+	pid_t child;
+	int ends[2];
+
+	(void)state;
+	if (!is_here(VMAT_SNAPSHOT_PROTECT))
+		return;
+	memset(memory, 1, PAGES * PAGE);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(vmat_snapshot_begin(&range, 1, &ends[1], 1, &options, &snapshot), 0);
+	child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(pthread_create(&writer, NULL, write_all, memory), 0);
+	usleep(50000);
+	assert_null(vmat_snapshot_cancel(snapshot));
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += 20;
+	assert_int_equal(pthread_timedjoin_np(writer, NULL, &end), 0);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(ends[0]);
+	close(ends[1]);
+	munmap(memory, PAGES * PAGE);
+}
+
 static void test_bad_questions(void **state)
 {
 	char *memory = map(16 * PAGE, MAP_PRIVATE), *shared = map(PAGE, MAP_SHARED);
@@ -448,9 +495,10 @@ static void test_bad_questions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),      cmocka_unit_test(test_pipes),
-		cmocka_unit_test(test_moment),     cmocka_unit_test(test_failing_sinks),
-		cmocka_unit_test(test_bystanders), cmocka_unit_test(test_bad_questions),
+		cmocka_unit_test(test_files),          cmocka_unit_test(test_pipes),
+		cmocka_unit_test(test_moment),         cmocka_unit_test(test_failing_sinks),
+		cmocka_unit_test(test_bystanders),     cmocka_unit_test(test_bad_questions),
+		cmocka_unit_test(test_waiting_writer),
 	};
 
 	/* The descriptor that questions about regions keep open. */
