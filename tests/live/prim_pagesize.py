@@ -59,6 +59,9 @@ def strangers(t):
 
 
 t = tap.Tap()
+if b"__asan_" in open(LIBRARY, "rb").read():
+    t.skip("the preloaded library", "it is built for a sanitizer, which wants to stand before everybody")
+    t.done()
 with more_huge_pages(8) as why:
     t.diag(why or "8 huge pages are there")
     for section in (absent, steps, storm, strangers):
