@@ -22,7 +22,6 @@ import tap  # noqa: E402
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", 20)) or 1e9
 LIMIT = 10
-# x86-64. What the sanitizer does for itself it cannot bear to fail.
 COMMANDS = {"heap": ("heap", "-J"), "leaks": ("leaks", "-J")}
 TARGETS = 2
 LOCK = threading.Lock()
