@@ -87,9 +87,9 @@ static void find_owner(struct evidence *evidence, struct vmat_heap_memory *memor
 		return;
 	evidence->files = vmat_search_order(memory, map, regions, FILES_MAX);
 	for (size_t i = 0; i < evidence->files && !evidence->place; i++) {
-		struct vmat_loaded loaded;
+		struct vmat_mapped_elf loaded;
 
-		if (vmat_loaded_open(&loaded, memory->target, map, regions[i]))
+		if (vmat_mapped_elf_open(&loaded, memory->target, map, regions[i]))
 			continue;
 		if (vmat_loaded_exports(&loaded, wanted)) {
 			evidence->place = i + 1;
@@ -101,7 +101,7 @@ static void find_owner(struct evidence *evidence, struct vmat_heap_memory *memor
 				evidence->what = evidence->symbol ? &allocators[k] : NULL;
 			}
 		}
-		vmat_loaded_close(&loaded);
+		vmat_mapped_elf_close(&loaded);
 	}
 }
 
@@ -112,11 +112,11 @@ static void find_carried(struct evidence *evidence, struct vmat_target *target,
 	size_t region = vmat_program_region(target, map);
 	struct vmat_text texts[ALLOCATORS];
 	const struct known *of[ALLOCATORS];
-	struct vmat_loaded loaded;
+	struct vmat_mapped_elf loaded;
 	size_t count = 0;
 	uint32_t found;
 
-	if (region == SIZE_MAX || vmat_loaded_open(&loaded, target, map, region))
+	if (region == SIZE_MAX || vmat_mapped_elf_open(&loaded, target, map, region))
 		return;
 	evidence->program = map->regions[region].name;
 	for (size_t i = 0; i < ALLOCATORS; i++) {
@@ -126,7 +126,7 @@ static void find_carried(struct evidence *evidence, struct vmat_target *target,
 		of[count++] = &allocators[i];
 	}
 	found = vmat_loaded_find_texts(&loaded, texts, count);
-	vmat_loaded_close(&loaded);
+	vmat_mapped_elf_close(&loaded);
 	if (found)
 		evidence->carried = of[__builtin_ctz(found)];
 }

@@ -19,7 +19,6 @@ enum {
 	LINK_MAPS_MAX = 65536,
 	WINDOW = 64 << 10,
 	OVERLAP = 64, /* the longest text that is looked for */
-	PAGE_SIZE = 4096,
 };
 
 #define SEARCHED_MAX (64ULL << 20)
@@ -32,81 +31,13 @@ static bool is_same_file(const struct vmat_region *a, const struct vmat_region *
 	return a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
 }
 
-/* A vmat_elf_read_fn over the pages of the file that the process has in memory. */
-static int read_mapped(void *context, uint64_t offset, void *buffer, size_t size)
-{
-	const struct vmat_loaded *loaded = context;
-	const struct vmat_region *first = &loaded->map->regions[loaded->region];
-	size_t stop = loaded->region + REGIONS_NEAR;
-	char *bytes = buffer;
-
-	for (size_t i = loaded->region; size && i < loaded->map->count && i < stop; i++) {
-		const struct vmat_region *region = &loaded->map->regions[i];
-		uint64_t skip = offset - region->offset, length = vmat_region_size(region);
-		size_t now;
-
-		if (!is_same_file(region, first) || offset < region->offset || skip >= length)
-			continue;
-		now = size < length - skip ? size : (size_t)(length - skip);
-		if (vmat_source_read(loaded->target, region->start + skip, bytes, now) !=
-		    (ssize_t)now)
-			return -ENODATA;
-		bytes += now;
-		offset += now;
-		size -= now;
-	}
-	return size ? -ENODATA : 0;
-}
-
-static vmat_elf_read_fn *reader_of(const struct vmat_loaded *loaded)
-{
-	return loaded->fd < 0 ? read_mapped : vmat_elf_read_fd;
-}
-
-static void *context_of(struct vmat_loaded *loaded)
-{
-	return loaded->fd < 0 ? (void *)loaded : (void *)&loaded->fd;
-}
-
-void vmat_loaded_close(struct vmat_loaded *loaded)
-{
-	if (loaded->fd >= 0)
-		close(loaded->fd);
-	loaded->fd = -1;
-}
-
-int vmat_loaded_open(struct vmat_loaded *ret, struct vmat_target *target,
-		     const struct vmat_map *map, size_t region)
-{
-	const struct vmat_region *first = &map->regions[region];
-	int err;
-
-	*ret = (struct vmat_loaded){ .target = target, .map = map, .region = region };
-	/* A file that was replaced since, or may hang, is not opened; its pages are as good. */
-	ret->fd = vmat_source_open_file(target, first->name, first->dev_major, first->dev_minor,
-					first->inode);
-	err = vmat_elf_read(&ret->elf, reader_of(ret), context_of(ret), NULL);
-	for (size_t i = 0; !err && i < ret->elf.segments_count; i++) {
-		const struct vmat_segment *segment = &ret->elf.segments[i];
-
-		if (segment->type != VMAT_SEGMENT_LOAD || segment->offset >= PAGE_SIZE)
-			continue;
-		ret->bias = first->start + segment->offset - segment->addr;
-		if (ret->fd < 0)
-			ret->elf.dynamic_bias = ret->bias;
-		return 0;
-	}
-	vmat_loaded_close(ret);
-	return err ? err : -ENOEXEC;
-}
-
-const char *vmat_loaded_exports(struct vmat_loaded *loaded, const char *const *names)
+const char *vmat_loaded_exports(struct vmat_mapped_elf *loaded, const char *const *names)
 {
 	for (size_t i = 0; names[i]; i++) {
 		struct vmat_symbol symbol;
 
-		if (vmat_elf_symbols(&loaded->elf, reader_of(loaded), context_of(loaded), &names[i],
-				     1, &symbol, NULL))
+		if (vmat_elf_symbols(&loaded->elf, vmat_mapped_elf_reader(loaded),
+				     vmat_mapped_elf_context(loaded), &names[i], 1, &symbol, NULL))
 			return NULL;
 		if (vmat_is_known(symbol.addr))
 			return names[i];
@@ -127,7 +58,7 @@ static bool has_text(const char *bytes, size_t size, const struct vmat_text *tex
 	return false;
 }
 
-static uint32_t find_in_segment(struct vmat_loaded *loaded, const struct vmat_segment *segment,
+static uint32_t find_in_segment(struct vmat_mapped_elf *loaded, const struct vmat_segment *segment,
 				const struct vmat_text *texts, size_t count)
 {
 	uint64_t size = segment->file_size < SEARCHED_MAX ? segment->file_size : SEARCHED_MAX;
@@ -137,7 +68,8 @@ static uint32_t find_in_segment(struct vmat_loaded *loaded, const struct vmat_se
 	for (uint64_t at = 0; window && at + OVERLAP < size; at += WINDOW - OVERLAP) {
 		size_t now = size - at < WINDOW ? (size_t)(size - at) : WINDOW;
 
-		if (reader_of(loaded)(context_of(loaded), segment->offset + at, window, now))
+		if (vmat_mapped_elf_reader(loaded)(vmat_mapped_elf_context(loaded),
+						   segment->offset + at, window, now))
 			continue; /* pages that are not there */
 		for (size_t i = 0; i < count; i++) {
 			if (!(found >> i & 1) && has_text(window, now, &texts[i]))
@@ -147,7 +79,7 @@ static uint32_t find_in_segment(struct vmat_loaded *loaded, const struct vmat_se
 	return found;
 }
 
-uint32_t vmat_loaded_find_texts(struct vmat_loaded *loaded, const struct vmat_text *texts,
+uint32_t vmat_loaded_find_texts(struct vmat_mapped_elf *loaded, const struct vmat_text *texts,
 				size_t count)
 {
 	const struct vmat_elf *elf = &loaded->elf;
@@ -173,7 +105,7 @@ static bool is_file_start(const struct vmat_region *region)
 }
 
 /* DT_DEBUG of a mapped file: struct r_debug; 0 when it has none. */
-static uint64_t debug_of(struct vmat_heap_memory *memory, const struct vmat_loaded *loaded)
+static uint64_t debug_of(struct vmat_heap_memory *memory, const struct vmat_mapped_elf *loaded)
 {
 	uint64_t addr = loaded->bias + loaded->elf.dynamic_addr, words[2];
 
@@ -192,15 +124,15 @@ static uint64_t find_debug(struct vmat_heap_memory *memory, const struct vmat_ma
 	int programs = 0;
 
 	for (size_t i = 0; i < map->count && programs < PROGRAMS_MAX; i++) {
-		struct vmat_loaded loaded;
+		struct vmat_mapped_elf loaded;
 		uint64_t debug;
 
 		if (!is_file_start(&map->regions[i]) ||
-		    vmat_loaded_open(&loaded, memory->target, map, i))
+		    vmat_mapped_elf_open(&loaded, memory->target, map, i))
 			continue;
 		programs++;
 		debug = debug_of(memory, &loaded);
-		vmat_loaded_close(&loaded);
+		vmat_mapped_elf_close(&loaded);
 		if (debug)
 			return debug;
 	}

@@ -5,28 +5,13 @@
 #ifndef VMAT_SEARCH_ORDER_H
 #define VMAT_SEARCH_ORDER_H
 
-#include <vmatlas/elf.h>
 #include <vmatlas/map.h>
 
 #include "heap/heap_priv.h"
-
-/* An ELF file that is mapped. Its bytes come from the file, or from its pages in memory where it is not to be had. */
-struct vmat_loaded {
-	struct vmat_target *target;
-	const struct vmat_map *map;
-	size_t region; /* the one of offset 0 */
-	int fd;        /* -1: read out of memory */
-	struct vmat_elf elf;
-	uint64_t bias; /* add it to an address of the file */
-};
-
-/* Opens the file that region `region` maps from its beginning. 0, or a negative errno. */
-int vmat_loaded_open(struct vmat_loaded *ret, struct vmat_target *target,
-		     const struct vmat_map *map, size_t region);
-void vmat_loaded_close(struct vmat_loaded *loaded);
+#include "map/mapped_elf.h"
 
 /* The first of `names`, an array that ends with NULL, that the file exports; NULL when it exports none. */
-const char *vmat_loaded_exports(struct vmat_loaded *loaded, const char *const *names);
+const char *vmat_loaded_exports(struct vmat_mapped_elf *loaded, const char *const *names);
 
 /* A text to look for, without its first character, so that our own file does not hold it. */
 struct vmat_text {
@@ -37,7 +22,7 @@ struct vmat_text {
 /*
  * Which of up to 32 texts are in the file's read-only data, as bits. Cost: reads that data, at most 64 MiB of it.
  */
-uint32_t vmat_loaded_find_texts(struct vmat_loaded *loaded, const struct vmat_text *texts,
+uint32_t vmat_loaded_find_texts(struct vmat_mapped_elf *loaded, const struct vmat_text *texts,
 				size_t count);
 
 /*

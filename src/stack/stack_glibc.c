@@ -13,98 +13,12 @@
 
 #include <vmatlas/elf.h>
 
+#include "map/mapped_elf.h"
 #include "target/target_source.h"
 
 enum {
-	REGIONS_MAX = 64,    /* of one mapped file that are looked at */
 	CANDIDATES_MAX = 16, /* files that are opened: dlmopen makes up to 16 namespaces */
 };
-
-/* An ELF file as a process has mapped it. Bytes come from the file, or from its pages in memory. */
-struct module {
-	struct vmat_target *target;
-	const struct vmat_map *map;
-	size_t region; /* the one of offset 0 */
-	int fd;        /* -1: read out of memory */
-	struct vmat_elf elf;
-	uint64_t bias; /* add it to an address of the file */
-};
-
-/* A vmat_elf_read_fn over the pages of the file that the process has in memory. */
-static int read_mapped(void *context, uint64_t offset, void *buffer, size_t size)
-{
-	const struct module *module = context;
-	const struct vmat_region *first = &module->map->regions[module->region];
-	size_t stop = module->region + REGIONS_MAX;
-	char *bytes = buffer;
-
-	for (size_t i = module->region; size && i < module->map->count && i < stop; i++) {
-		const struct vmat_region *region = &module->map->regions[i];
-		uint64_t skip = offset - region->offset;
-		uint64_t length = vmat_region_size(region);
-		size_t now;
-
-		if (region->inode != first->inode || region->dev_major != first->dev_major ||
-		    region->dev_minor != first->dev_minor || offset < region->offset ||
-		    skip >= length)
-			continue;
-		now = size < length - skip ? size : (size_t)(length - skip);
-		if (vmat_source_read(module->target, region->start + skip, bytes, now) !=
-		    (ssize_t)now)
-			return -ENODATA;
-		bytes += now;
-		offset += now;
-		size -= now;
-	}
-	return size ? -ENODATA : 0;
-}
-
-static vmat_elf_read_fn *reader_of(const struct module *module)
-{
-	return module->fd < 0 ? read_mapped : vmat_elf_read_fd;
-}
-
-static void *context_of(struct module *module)
-{
-	return module->fd < 0 ? (void *)module : (void *)&module->fd;
-}
-
-static void close_module(struct module *module)
-{
-	if (module->fd >= 0)
-		close(module->fd);
-	module->fd = -1;
-}
-
-/* Opens the file that is mapped at offset 0 by `region`. */
-static int open_module(struct module *ret, struct vmat_target *target, const struct vmat_map *map,
-		       size_t region)
-{
-	const struct vmat_region *first = &map->regions[region];
-	int err;
-
-	*ret = (struct module){ .target = target, .map = map, .region = region };
-	/* A file that was replaced since, or may hang, is not opened; its pages are as good. */
-	ret->fd = vmat_source_open_file(target, first->name, first->dev_major, first->dev_minor,
-					first->inode);
-	err = vmat_elf_read(&ret->elf, reader_of(ret), context_of(ret), NULL);
-	if (err) {
-		close_module(ret);
-		return err;
-	}
-	for (size_t i = 0; i < ret->elf.segments_count; i++) {
-		const struct vmat_segment *segment = &ret->elf.segments[i];
-
-		if (segment->type != VMAT_SEGMENT_LOAD || segment->offset >= map->base_page_size)
-			continue;
-		ret->bias = first->start + segment->offset - segment->addr;
-		if (ret->fd < 0)
-			ret->elf.dynamic_bias = ret->bias;
-		return 0;
-	}
-	close_module(ret);
-	return -ENOENT;
-}
 
 static const char *base_name(const char *path)
 {
@@ -175,19 +89,20 @@ static bool has(const struct vmat_symbol *symbols, int i)
 }
 
 /* Reads `count` words of 32 bits that a symbol stands for. They are constants, so the file has them. */
-static bool read_constant(struct module *module, const struct vmat_symbol *symbol, uint32_t *ret,
-			  size_t count)
+static bool read_constant(struct vmat_mapped_elf *module, const struct vmat_symbol *symbol,
+			  uint32_t *ret, size_t count)
 {
 	uint64_t offset;
 
 	return vmat_is_known(symbol->addr) &&
 	       vmat_elf_offset(&module->elf, symbol->addr, count * sizeof(*ret), &offset) == 0 &&
-	       reader_of(module)(context_of(module), offset, ret, count * sizeof(*ret)) == 0;
+	       vmat_mapped_elf_reader(module)(vmat_mapped_elf_context(module), offset, ret,
+					      count * sizeof(*ret)) == 0;
 }
 
 /* The offset in a descriptor {bits, count, offset} of a field that has so many bits. */
-static bool read_field(struct module *module, const struct vmat_symbol *symbol, uint32_t bits,
-		       uint32_t *ret)
+static bool read_field(struct vmat_mapped_elf *module, const struct vmat_symbol *symbol,
+		       uint32_t bits, uint32_t *ret)
 {
 	uint32_t descriptor[3];
 
@@ -198,7 +113,7 @@ static bool read_field(struct module *module, const struct vmat_symbol *symbol, 
 }
 
 /* What all versions have: struct pthread's size, and where its links and its tid are. */
-static bool read_struct_layout(struct module *module, const struct vmat_symbol *symbols,
+static bool read_struct_layout(struct vmat_mapped_elf *module, const struct vmat_symbol *symbols,
 			       struct vmat_stack_layout *ret)
 {
 	unsigned word_size = module->elf.word_size;
@@ -218,18 +133,18 @@ static uint64_t loader_symbol(struct vmat_target *target, const struct vmat_map 
 			      const char *name, uint64_t *ret_size)
 {
 	struct vmat_symbol symbol;
-	struct module module;
+	struct vmat_mapped_elf module;
 	uint64_t addr = 0;
 
-	if (open_module(&module, target, map, region) < 0)
+	if (vmat_mapped_elf_open(&module, target, map, region) < 0)
 		return 0;
-	if (vmat_elf_symbols(&module.elf, reader_of(&module), context_of(&module), &name, 1,
-			     &symbol, NULL) == 0 &&
+	if (vmat_elf_symbols(&module.elf, vmat_mapped_elf_reader(&module),
+			     vmat_mapped_elf_context(&module), &name, 1, &symbol, NULL) == 0 &&
 	    vmat_is_known(symbol.addr)) {
 		addr = symbol.addr + module.bias;
 		*ret_size = symbol.size;
 	}
-	close_module(&module);
+	vmat_mapped_elf_close(&module);
 	return addr;
 }
 
@@ -255,7 +170,7 @@ static uint64_t find_rtld_global(struct vmat_target *target, const struct vmat_m
 }
 
 /* The list heads as fields of _rtld_global. */
-static bool find_rtld_heads(struct module *module, const struct vmat_symbol *symbols,
+static bool find_rtld_heads(struct vmat_mapped_elf *module, const struct vmat_symbol *symbols,
 			    struct vmat_stack_layout *layout, uint64_t *ret_rtld_addr)
 {
 	unsigned word_size = module->elf.word_size;
@@ -275,8 +190,9 @@ static bool find_rtld_heads(struct module *module, const struct vmat_symbol *sym
 }
 
 /* The list heads as variables of this module, `used` being the first of three. */
-static bool find_variable_heads(const struct module *module, const struct vmat_symbol *symbols,
-				int used, struct vmat_stack_layout *layout)
+static bool find_variable_heads(const struct vmat_mapped_elf *module,
+				const struct vmat_symbol *symbols, int used,
+				struct vmat_stack_layout *layout)
 {
 	if (!has(symbols, used) || !has(symbols, used + 1))
 		return false;
@@ -287,18 +203,21 @@ static bool find_variable_heads(const struct module *module, const struct vmat_s
 }
 
 /* Asks one mapped file. 0: *ret is filled; -ENOENT; -ENOMEM. */
-static int ask_module(struct module *module, struct vmat_stack_layout *ret, uint64_t *ret_rtld_addr)
+static int ask_module(struct vmat_mapped_elf *module, struct vmat_stack_layout *ret,
+		      uint64_t *ret_rtld_addr)
 {
 	struct vmat_stack_layout layout = { 0 };
 	struct vmat_symbol symbols[SYMBOLS];
 	uint64_t rtld_addr = 0;
-	int err = vmat_elf_symbols(&module->elf, reader_of(module), context_of(module),
-				   symbol_names, SYMBOLS, symbols, NULL);
+	int err = vmat_elf_symbols(&module->elf, vmat_mapped_elf_reader(module),
+				   vmat_mapped_elf_context(module), symbol_names, SYMBOLS, symbols,
+				   NULL);
 
 	/* Before glibc 2.34, and in static programs, only the full symbol table has them. */
 	if ((err || !has(symbols, DB_LIST)) && err != -ENOMEM && module->fd >= 0)
-		err = vmat_elf_symbols_full(&module->elf, reader_of(module), context_of(module),
-					    symbol_names, SYMBOLS, symbols, NULL);
+		err = vmat_elf_symbols_full(&module->elf, vmat_mapped_elf_reader(module),
+					    vmat_mapped_elf_context(module), symbol_names, SYMBOLS,
+					    symbols, NULL);
 	if (err)
 		return err == -ENOMEM ? err : -ENOENT;
 	if (!read_struct_layout(module, symbols, &layout))
@@ -315,13 +234,13 @@ static int ask_module(struct module *module, struct vmat_stack_layout *ret, uint
 static int try_region(struct vmat_stack_layout *ret, uint64_t *ret_rtld_addr,
 		      struct vmat_target *target, const struct vmat_map *map, size_t region)
 {
-	struct module module;
+	struct vmat_mapped_elf module;
 	int err;
 
-	if (open_module(&module, target, map, region) < 0)
+	if (vmat_mapped_elf_open(&module, target, map, region) < 0)
 		return -ENOENT;
 	err = ask_module(&module, ret, ret_rtld_addr);
-	close_module(&module);
+	vmat_mapped_elf_close(&module);
 	return err;
 }
 
