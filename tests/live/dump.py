@@ -56,6 +56,20 @@ def without(doc, *keys):
     return [without(v, *keys) for v in doc] if isinstance(doc, list) else doc
 
 
+def settled(doc):
+    """Whether a page of a file is mapped by others, too, is a matter of who else runs it just now."""
+    runs = []
+    for run in doc.get("runs", []):
+        if run["file"]:
+            run = dict(run, exclusive=None)
+        same = {k: v for k, v in run.items() if k not in ("start", "end", "size", "pages")}
+        if runs and runs[-1][1] == run["start"] and runs[-1][2] == same:
+            runs[-1][1] = run["end"]
+        else:
+            runs.append([run["start"], run["end"], same])
+    return dict(doc, runs=runs) if "runs" in doc else doc
+
+
 def wait_for(condition):
     for _ in range(1000):
         if condition():
@@ -88,7 +102,7 @@ def same():
     t.is_((status(pid, "TracerPid"), status(pid, "State")[0]), ("0", "S"), "the process runs on, untraced")
     for words in questions:
         got = question(words, path)
-        t.is_(without(got, *ONCE), without(live[words], *ONCE), f"{' '.join(words)}: the core says what the process said")
+        t.is_(settled(without(got, *ONCE)), settled(without(live[words], *ONCE)), f"{' '.join(words)}: the core says what the process said")
     t.is_(os.stat(path).st_mode & 0o777, 0o600, "only its owner may read it")
     on_disk, anonymous = os.stat(path).st_blocks * 512, int(status(pid, "RssAnon").split()[0]) * 1024
     t.ok(on_disk < anonymous + (512 << 10), "it takes no more than the process's own pages, and its notes", f"{on_disk} {anonymous}")
@@ -101,7 +115,7 @@ def same():
                           "-ex", "info threads", "-ex", "thread apply all backtrace"], capture_output=True, text=True, timeout=60)
     t.is_(sum("(LWP " in line and "Thread 0x" in line and line[:2] in ("* ", "  ") for line in gdb.stdout.splitlines()), 4, "gdb reads its threads")
     t.ok("warning" not in gdb.stderr and "warning" not in gdb.stdout, "gdb has nothing to warn of", gdb.stderr)
-    t.ok(gdb.stdout.count(" in start_thread ") == 3 and "main (" in gdb.stdout, "gdb reads its stacks", gdb.stdout + gdb.stderr)
+    t.ok(gdb.stdout.count(" in work (") == 3 and "main (" in gdb.stdout, "gdb reads its stacks", gdb.stdout + gdb.stderr)
     files(process, path)
     process.kill()
     process.wait()
