@@ -57,11 +57,11 @@ def without(doc, *keys):
 
 
 def settled(doc):
-    """Whether a page of a file is mapped by others, too, is a matter of who else runs it just now."""
+    """Whether a page of a file is mapped by others, too, and in how large a piece the page cache holds it, is a matter of the moment."""
     runs = []
     for run in doc.get("runs", []):
         if run["file"]:
-            run = dict(run, exclusive=None)
+            run = dict(run, exclusive=None, page_size=None)
         same = {k: v for k, v in run.items() if k not in ("start", "end", "size", "pages")}
         if runs and runs[-1][1] == run["start"] and runs[-1][2] == same:
             runs[-1][1] = run["end"]
