@@ -71,12 +71,16 @@ def size_grid(t):
 
 
 def fault_counts(t):
+    """The kernel may take a page away at any time (to move it, say), so one run of five without that is enough."""
+    want = ["fresh, but for a page: 799 minor, 0 major", "again: 0 minor, 0 major", "half of it punched out: 400 minor, 0 major"]
     for without in ("", "perf_faults"):
-        status, out, err = example("fault_counts", "800", env={**os.environ, "VMAT_WITHOUT": without})
+        for _ in range(5):
+            status, out, err = example("fault_counts", "800", env={**os.environ, "VMAT_WITHOUT": without})
+            lines = [" ".join(line.split()) for line in out.splitlines()]
+            if lines[:3] == want:
+                break
         t.is_((status, err), (0, ""), "fault_counts: ends well")
-        lines = [" ".join(line.split()) for line in out.splitlines()]
-        t.is_(lines[:3], ["fresh, but for a page: 799 minor, 0 major", "again: 0 minor, 0 major", "half of it punched out: 400 minor, 0 major"],
-              "fault_counts: a fault for each page that is not there")
+        t.is_(lines[:3], want, "fault_counts: a fault for each page that is not there")
         may_log = not without and int(open("/proc/sys/kernel/perf_event_paranoid").read()) <= 2
         t.ok(lines[3] == "200 addresses inside" or not may_log and lines[3].startswith("no addresses: "),
              f"fault_counts: the addresses, or why there are none: {lines[3]}")
@@ -105,14 +109,20 @@ def coroutines(t):
 
 
 def recycle(t):
-    """Fifteen pages: what was given back faults again, what was cleared or kept does not."""
-    status, out, err = example("recycle", env=dict(os.environ, VMAT_WITHOUT=""))
+    """Fifteen pages: what was given back faults again, what was cleared or kept does not. A pool does what is the cheaper of the two
+    on this machine. The kernel may take a page away at any time (to move it, say), so one run of five without that is enough."""
+    want = {"nothing: the first use": (15, None), "MADV_NORMAL": (0, 0), "memset": (0, 15), "MADV_DONTNEED": (15, 15),
+            "mmap over it": (15, 15), "a pool that keeps nothing": (15, 15)}
+    for _ in range(5):
+        status, out, err = example("recycle", env=dict(os.environ, VMAT_WITHOUT=""))
+        rows = {name.strip(): (int(faults), int(zero) if zero else None)
+                for name, faults, zero in re.findall(r"^(.{28}) +(\d+) faults(?:, +(\d+) of 15 pages were zero)?$", out, re.M)}
+        free, pool = rows.pop("MADV_FREE", (0, 1)), rows.pop("a pool", (0, 0))
+        if rows == want and free[0] == free[1] and pool in ((0, 15), (15, 15)):
+            break
     t.is_((status, err), (0, ""), "recycle: ends well")
-    rows = {name.strip(): (int(faults), int(zero) if zero else None)
-            for name, faults, zero in re.findall(r"^(.{28}) +(\d+) faults(?:, +(\d+) of 15 pages were zero)?$", out, re.M)}
-    free = rows.pop("MADV_FREE", (0, 0))
-    t.is_(rows, {"nothing: the first use": (15, None), "MADV_NORMAL": (0, 0), "memset": (0, 15), "MADV_DONTNEED": (15, 15),
-                 "mmap over it": (15, 15), "a pool": (0, 15), "a pool that keeps nothing": (15, 15)}, "recycle: faults of each way")
+    t.is_(rows, want, "recycle: faults of each way")
+    t.ok(pool in ((0, 15), (15, 15)), "recycle: a pool clears its pages or gives them back", pool)
     t.ok(free[0] == free[1], "recycle: MADV_FREE: what the kernel took faults again and is zero", free)
     costs = re.search(r"looking (\d+) \+ ([\d.]+) a page, clearing ([\d.]+) a page, a fault (\d+), giving back (\d+) \+ ([\d.]+) a page", out)
     shares = re.findall(r"^ *(\d+) KiB: above +([\d.]+) % instead of MADV_DONTNEED, above +([\d.]+) % instead of looking first, "
