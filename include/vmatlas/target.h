@@ -5,8 +5,10 @@
  * A target is one process (alive, recorded as a tree of /proc files, or a core file). Everything that is read of
  * it is bound to that process: pids are reused, so a live target holds a pidfd and an open
  * directory of /proc/PID, and asks the pidfd again at the end (vmat_target_check).
+ * Or it is firmware: an ELF file, and the memory of the machine that runs it, behind a gdb server or in files.
  *
- * Reading a target never changes or stops it: memory is read only where pages are present.
+ * Reading a process never changes or stops it: memory is read only where pages are present. A gdb server
+ * stops its machine while somebody is connected; for how long is measured (vmat_target_hold).
  */
 #ifndef VMATLAS_TARGET_H
 #define VMATLAS_TARGET_H
@@ -53,6 +55,23 @@ struct vmat_core_info {
 	char lacks[300];     /* what the file should hold and does not, for people; "": nothing */
 };
 
+/*
+ * What is known of firmware: a program without a kernel that could be asked. Lifetime: the target's.
+ * It has memory and an ELF file, and no regions, pages, threads or texts of proc(5).
+ */
+struct vmat_firmware_info {
+	const char *path; /* its ELF file */
+	const char
+		*memory; /* where its memory comes from, for people: "gdb server 127.0.0.1:1234" */
+	bool is_big_endian;
+	bool is_from_server; /* else from files */
+	bool was_halted;     /* it stood before we came, and was left standing */
+	uint64_t
+		halted_ns; /* how long it stood for us; VMAT_UNKNOWN before it was let go, or for files */
+	uint64_t
+		checked_bytes; /* of its code and constants that were compared with the ELF file; 0: none */
+};
+
 /* Who the target is. Strings are as the kernel gives them: hostile, to be escaped before printing. */
 struct vmat_process {
 	pid_t pid;
@@ -68,7 +87,8 @@ struct vmat_process {
 	uint64_t auxv_base;   /* AT_BASE: where the dynamic loader lies; 0 when not known */
 	uint64_t auxv_phdr;   /* AT_PHDR; 0 when not known */
 	uint64_t auxv_vdso;   /* AT_SYSINFO_EHDR; 0 when not known */
-	const struct vmat_core_info *core; /* NULL: no core file */
+	const struct vmat_core_info *core;         /* NULL: no core file */
+	const struct vmat_firmware_info *firmware; /* NULL: a process */
 	uint64_t stack_limit; /* limits: Max stack size (soft); UINT64_MAX-ish when unlimited */
 };
 
@@ -77,6 +97,11 @@ struct vmat_process {
 struct vmat_target_options {
 	size_t size;      /* sizeof(struct vmat_target_options) */
 	const char *root; /* a recorded /proc tree; NULL for the living /proc */
+	/* With one of these `spec` is the path of an ELF file of firmware. Not both. */
+	const char *gdb; /* "HOST:PORT" of a gdb server */
+	const char *const
+		*ram; /* "FILE@ADDR": the memory from ADDR on; the last that has a byte counts */
+	size_t ram_count;
 };
 
 /*
@@ -93,6 +118,24 @@ struct vmat_target_options {
  */
 int vmat_target_open(struct vmat_target **ret, const char *spec,
 		     const struct vmat_target_options *options, struct vmat_error *err);
+
+/*
+ * Firmware behind a gdb server: connects, which halts it, and compares its code with the ELF file. Reading does so by
+ * itself where this was not called; a failure is then the result of the read, and vmat_target_check has its text.
+ * All other targets: 0, nothing is done. What can be done without the target's memory should be done before.
+ *
+ * Errors: -ESRCH nobody listens there, or the connection was closed; -ETIMEDOUT no answer in time; -EPROTO the
+ * server breaks the protocol; -EBADMSG the memory does not hold this firmware; -EACCES; -EINVAL no such host.
+ * After the first failure all further calls fail with it, until the target is closed.
+ */
+int vmat_target_hold(struct vmat_target *target, struct vmat_error *err);
+
+/*
+ * The last read is done: lets the firmware run again (or stand, if it stood before), disconnects, and sets
+ * halted_ns. vmat_target_close does it, too, and so does a child of ours when we are killed. 0 or the error of
+ * vmat_target_hold; reading again holds it again.
+ */
+int vmat_target_release(struct vmat_target *target, struct vmat_error *err);
 
 /* Accepts NULL; returns NULL. */
 struct vmat_target *vmat_target_close(struct vmat_target *target);

@@ -25,6 +25,11 @@ struct vmat_target_ops {
 	int (*open_file)(struct vmat_target *target, const char *path, uint32_t dev_major,
 			 uint32_t dev_minor, uint64_t inode);
 	int (*check)(struct vmat_target *target, struct vmat_error *err);
+	/* NULL: by its exe and maps, see target.c */
+	int (*open_program)(struct vmat_target *target);
+	/* NULL: nothing is to be done */
+	int (*hold)(struct vmat_target *target, struct vmat_error *err);
+	int (*release)(struct vmat_target *target, struct vmat_error *err);
 	void (*deinit)(struct vmat_target *target);
 };
 
@@ -61,7 +66,8 @@ struct vmat_target {
 	size_t runs_count;
 	bool are_runs_read;
 
-	struct vmat_core *core; /* core.c */
+	struct vmat_core *core;         /* core.c */
+	struct vmat_firmware *firmware; /* firmware.c */
 };
 
 /* A file system, see vmat_source_device. */

@@ -62,6 +62,8 @@ int vmat_source_pagemap(struct vmat_target *target, uint64_t addr, uint64_t *ent
  * Reads memory, but only pages that are present: reading others would change the target (it would
  * fill its page tables) or hang (userfaultfd, FUSE). Returns the number of bytes up to the first page
  * that is absent or refused, which may be 0, or a negative errno: -EACCES, -EPERM, -ESRCH, -ENOENT.
+ * Of firmware: up to the first byte that nobody has; nothing is read that was not asked for, since reading a
+ * register of a device may change it; the errors are those of vmat_target_hold.
  */
 ssize_t vmat_source_read(struct vmat_target *target, uint64_t addr, void *buffer, size_t size);
 
@@ -88,6 +90,12 @@ int vmat_source_read_pieces(struct vmat_target *target, struct vmat_piece *piece
  */
 int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t dev_major,
 			  uint32_t dev_minor, uint64_t inode);
+
+/*
+ * Opens the ELF file of the program that runs: that of firmware, or of a process by its exe, as
+ * vmat_source_open_file does. A file descriptor or a negative errno; -ENOENT: it is not known.
+ */
+int vmat_source_open_program(struct vmat_target *target);
 
 /*
  * Opens the separate debug file of a build id, below /usr/lib/debug/.build-id of the target's root, else of
