@@ -18,7 +18,6 @@
 #include "target/core.h"
 #include "target/process.h"
 #include "target/target_ops.h"
-#include "target/text_lines.h"
 
 enum { TEXT_LIMIT = 1 << 20, HITS_SHOWN = 8 };
 
@@ -446,49 +445,6 @@ int vmat_source_open_file(struct vmat_target *target, const char *path, uint32_t
 			  uint32_t dev_minor, uint64_t inode)
 {
 	return target->ops->open_file(target, path, dev_major, dev_minor, inode);
-}
-
-/* Looks for the mapping of the program: only maps says on which device its file lies. */
-struct program_search {
-	struct vmat_target *target;
-	int fd;
-};
-
-/* "start-end perms offset major:minor inode   path" */
-static bool open_if_program(const char *line, size_t size, void *context)
-{
-	struct program_search *search = context;
-	const char *exe = search->target->process.exe, *end = line + size, *c = line;
-	uint64_t major, minor, inode;
-
-	for (unsigned field = 0; field < 3; field++) {
-		c = memchr(c, ' ', (size_t)(end - c));
-		if (!c++)
-			return true;
-	}
-	c = vmat_text_hex(c, end, &major);
-	c = vmat_text_hex(c + (c < end), end, &minor);
-	c = vmat_text_decimal(c + (c < end), end, &inode);
-	while (c < end && *c == ' ')
-		c++;
-	if ((size_t)(end - c) != strlen(exe) || memcmp(c, exe, (size_t)(end - c)) != 0)
-		return true;
-	search->fd =
-		vmat_source_open_file(search->target, exe, (uint32_t)major, (uint32_t)minor, inode);
-	return false;
-}
-
-int vmat_source_open_program(struct vmat_target *target)
-{
-	struct program_search search = { .target = target, .fd = -ENOENT };
-	int code;
-
-	if (target->ops->open_program)
-		return target->ops->open_program(target);
-	if (!target->process.exe)
-		return -ENOENT;
-	code = vmat_text_lines(target, "maps", open_if_program, &search);
-	return code ? code : search.fd;
 }
 
 uint64_t vmat_source_sysctl(struct vmat_target *target, const char *name)
