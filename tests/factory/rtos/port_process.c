@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * port_process.c: the test kernel as a process of Linux. Its tasks are memory only, or, as in FreeRTOS's port for POSIX,
+ * a thread each: with a stack of the C library (V11), or on the task's own stack where that is large enough (V10).
+ *
+ * It says what it knows on stdout and waits for the end of stdin.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shape.h"
+
+#if THREADS
+const char port_name[] = "posix";
+#else
+const char port_name[] = "process";
+#endif
+
+void port_put(char c)
+{
+	putchar(c);
+}
+
+#if THREADS
+static sem_t begun;
+
+static void *run_task(void *thread)
+{
+	(void)thread;
+	sem_post(&begun);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* The thread's record lies at the top of the task's stack, and the task's top of stack is just below. */
+void port_begin_task(TCB_t *tcb, unsigned depth)
+{
+	uintptr_t end = (uintptr_t)(tcb->pxStack + depth);
+	Thread_t *thread = (Thread_t *)((end - sizeof(Thread_t)) & ~(uintptr_t)15);
+	size_t room = (size_t)((char *)thread - (char *)tcb->pxStack) & ~(size_t)15;
+	pthread_attr_t attributes;
+
+	*thread = (Thread_t){ .pxCode = (void *)run_task, .pvParams = tcb };
+	tcb->pxTopOfStack = (StackType_t *)(void *)thread - 1;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 128 * 1024);
+	/* The C library refuses one that is too small: FreeRTOS's port, too, goes on with an ordinary one. */
+	if (THREADS == 2 && room >= (size_t)sysconf(_SC_THREAD_STACK_MIN))
+		pthread_attr_setstack(&attributes, tcb->pxStack, room);
+	if (pthread_create(&thread->pthread, &attributes, run_task, thread))
+		abort();
+	pthread_attr_destroy(&attributes);
+	while (sem_wait(&begun) && errno == EINTR)
+		;
+}
+#else
+void port_begin_task(TCB_t *tcb, unsigned depth)
+{
+	(void)tcb, (void)depth;
+}
+#endif
+
+int main(void)
+{
+#if THREADS
+	sem_init(&begun, 0, 0);
+#endif
+	scenario_run();
+	fflush(stdout);
+	while (getchar() != EOF)
+		kernel_tick();
+	return 0;
+}
