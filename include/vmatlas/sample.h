@@ -9,7 +9,10 @@
  *   series  the samples and events of one process in the order of time: what is judged (analyze.h), recorded (store.h)
  *           and shown
  *
- * A series is plain data and may be made by hand. A sampler fills one from a living process.
+ *   tick    one sample, and the events since the sample before
+ *
+ * A series is plain data and may be made by hand. A sampler measures a living process, a keeper makes a series of it
+ * whose memory is bounded.
  */
 #ifndef VMATLAS_SAMPLE_H
 #define VMATLAS_SAMPLE_H
@@ -51,6 +54,11 @@ struct vmat_kind_sample {
 	uint64_t count, size, rss;
 };
 
+enum vmat_sample_mark {
+	VMAT_SAMPLE_KINDS_PARTIAL = 1,    /* the map changed while it was read */
+	VMAT_SAMPLE_HEAP_APPROXIMATE = 2, /* the heap was walked while the process ran */
+};
+
 struct vmat_sample {
 	uint64_t
 		mono_ns; /* CLOCK_MONOTONIC: slopes are taken over it; it stands still while the machine sleeps */
@@ -58,12 +66,16 @@ struct vmat_sample {
 	uint64_t wall_ns; /* CLOCK_REALTIME, since 1970: for people; it may be set */
 	uint64_t values[VMAT_METRIC_COUNT];
 	struct vmat_kind_sample kinds[VMAT_KIND_COUNT];
+	uint32_t marks; /* enum vmat_sample_mark */
 };
 
+/* Makes every fact of it unknown (VMAT_NOT_ASKED), and its times 0. */
+void vmat_sample_init(struct vmat_sample *ret);
+
 enum vmat_event_type {
-	VMAT_EVENT_BEGUN,          /* the sampler began to look at this process */
+	VMAT_EVENT_BEGUN, /* the sampler began to look at this process; `text`: what it may not read */
 	VMAT_EVENT_EXITED,         /* `number`: its wait status, or unknown */
-	VMAT_EVENT_EXEC,           /* another program runs under the same pid */
+	VMAT_EVENT_EXEC,           /* another program runs under the same pid; `text`: its name */
 	VMAT_EVENT_THREADS,        /* `number`: how many there are now */
 	VMAT_EVENT_LIBRARY_LOADED, /* `text`: its path */
 	VMAT_EVENT_LIBRARY_GONE,
@@ -71,7 +83,8 @@ enum vmat_event_type {
 	VMAT_EVENT_CLOCK_SET, /* `number`: by how many ns the wall clock jumped (two's complement) */
 	VMAT_EVENT_SLEPT,     /* `number`: for how many ns the machine slept */
 	VMAT_EVENT_TICKS_MISSED, /* `number`: how many; the sampler was late, or kept its budget */
-	VMAT_EVENT_LOST,         /* the process could not be read any more: `text` says why */
+	VMAT_EVENT_POSTPONED, /* `number`: every so many ns the regions are read now, to keep the budget */
+	VMAT_EVENT_LOST, /* the process could not be read any more: `text` says why */
 	VMAT_EVENT_TYPE_COUNT,
 };
 
@@ -96,6 +109,121 @@ struct vmat_series {
 	struct vmat_event *events;
 	size_t events_count;
 };
+
+#define VMAT_TICK_EVENTS_MAX 32
+
+struct vmat_tick {
+	struct vmat_sample sample;
+	struct vmat_event
+		events[VMAT_TICK_EVENTS_MAX]; /* in the order of time, before the sample */
+	size_t events_count;
+	size_t events_dropped; /* there were more of them */
+};
+
+enum vmat_sampler_want {
+	VMAT_SAMPLER_KINDS =
+		1, /* regions by kind, when the cheap facts say that the map has changed */
+	VMAT_SAMPLER_HEAP =
+		2, /* walk the heap, without stopping the process; needs VMAT_SAMPLER_KINDS */
+};
+
+struct vmat_sampler_options {
+	size_t size;          /* sizeof(struct vmat_sampler_options) */
+	uint64_t interval_ns; /* between two ticks */
+	double budget;        /* of one processor: 0.001; 0: no limit */
+	uint32_t want;        /* enum vmat_sampler_want */
+	uint64_t
+		kinds_interval_ns; /* regions are not read more often; 0: at each tick that needs it */
+	uint64_t heap_interval_ns; /* nor is the heap */
+};
+
+struct vmat_sampler;
+
+/*
+ * Opens the process that `spec` names (target.h) for measuring; its core or record has no time and is -EINVAL.
+ * A process whose regions may not be read is measured by what everybody may see of it.
+ * Errors: those of vmat_target_open. Needs: nothing; kinds and heap: the right to ptrace-read it.
+ * Cost: 50 us, five descriptors until it is closed.
+ */
+int vmat_sampler_open(struct vmat_sampler **ret, const char *spec,
+		      const struct vmat_sampler_options *options, struct vmat_error *err);
+struct vmat_sampler *vmat_sampler_close(struct vmat_sampler *sampler);
+
+/*
+ * Measures now. 1: *ret holds a sample. 0: the process has ended; *ret holds the event that says so and no sample.
+ * Errors: -ENOMEM, and what the kernel says when it refuses what it gave before; *ret holds the event VMAT_EVENT_LOST.
+ * Cost: 6 us (the texts status and stat, from descriptors kept open); with regions, when they are read: vmat_atlas_read.
+ * The process is never stopped.
+ */
+int vmat_sampler_tick(struct vmat_sampler *sampler, struct vmat_tick *ret);
+
+/* When the next tick is due, CLOCK_MONOTONIC: an interval after the last one was, or later to keep the budget. */
+uint64_t vmat_sampler_due_ns(const struct vmat_sampler *sampler);
+
+/* A pidfd that poll(2) finds readable once the process has ended; -1 where the kernel has none. */
+int vmat_sampler_fd(const struct vmat_sampler *sampler);
+
+/* Adds CPU time that the caller spent because of this sampler, to be kept within its budget, too. */
+void vmat_sampler_charge(struct vmat_sampler *sampler, uint64_t cpu_ns);
+
+/* CPU time of all ticks so far, with what was charged. */
+uint64_t vmat_sampler_cpu_ns(const struct vmat_sampler *sampler);
+
+/* Fills pid, start, name, command and interval of a series; leaves its samples and events alone. */
+void vmat_sampler_describe(const struct vmat_sampler *sampler, struct vmat_series *ret);
+
+/* Why the regions cannot be read; "" when they can. Lifetime: until the next tick. */
+const char *vmat_sampler_refusal(const struct vmat_sampler *sampler);
+
+/* The clocks of a sample, read within a millisecond of each other. */
+void vmat_sample_clocks(struct vmat_sample *ret);
+
+/* This thread's CPU time and that of children that have ended: what a budget is kept with. */
+uint64_t vmat_sample_own_cpu_ns(void);
+
+/* Sleeps until a time of CLOCK_MONOTONIC, or until one of the descriptors is readable (1), or a signal came (-EINTR). */
+int vmat_sample_wait(uint64_t until_ns, const int *fds, size_t count);
+
+/*
+ * One of very many processes, measured without keeping anything open between two ticks.
+ */
+struct vmat_glance {
+	pid_t pid, ppid;
+	uint64_t start_ns; /* CLOCK_BOOTTIME: with the pid, who it is */
+	char state;
+	char name[64]; /* comm */
+};
+
+/*
+ * Measures the process of that number: size, data, rss, rss_anon, threads, faults and CPU time out of statm and stat; with
+ * `has_status`, what status tells besides. The clocks are the caller's.
+ * Errors: -ESRCH it is not there, is a zombie or a kernel thread; -EACCES, ...: /proc is hidden from us.
+ * Cost: 6 us, 11 with status; no descriptor is kept.
+ */
+int vmat_sample_glance(struct vmat_sample *ret, struct vmat_glance *ret_who, pid_t pid,
+		       bool has_status);
+
+/* The pids of all processes, ascending. Frees with free(). */
+int vmat_sample_pids(pid_t **ret, size_t *ret_count);
+
+/*
+ * A series that is being made, in bounded memory: when it is full, every second sample goes, and from then on every second
+ * one is kept. One that knows its kinds is kept rather than its neighbour. So a series of any length has
+ * between half of samples_max and samples_max samples, evenly over the whole time. The oldest events go, but the first.
+ */
+struct vmat_keeper {
+	struct vmat_series series; /* the keeper owns its arrays */
+	size_t samples_max, samples_capacity;
+	size_t events_max, events_capacity;
+	uint64_t stride; /* of so many samples one is kept */
+	uint64_t seen;   /* samples since one was kept */
+	uint64_t events_dropped;
+};
+
+void vmat_keeper_init(struct vmat_keeper *ret, size_t samples_max, size_t events_max);
+void vmat_keeper_deinit(struct vmat_keeper *keeper);
+/* Copies the events, and the sample unless `has_sample` is false. 0 or -ENOMEM. */
+int vmat_keeper_add(struct vmat_keeper *keeper, const struct vmat_tick *tick, bool has_sample);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/uapi_new.h"
 
 int vmat_sys_pidfd_open(pid_t pid)
 {
@@ -31,6 +32,32 @@ int vmat_sys_pidfd_wait(int pidfd, int timeout_ms)
 		ready = poll(&poll_fd, 1, timeout_ms);
 	while (ready < 0 && errno == EINTR);
 	return ready < 0 ? -errno : ready > 0;
+}
+
+/* waitid tells how it ended in two numbers, wait in one. */
+static int wait_status(const siginfo_t *info)
+{
+	if (info->si_code == CLD_EXITED)
+		return (info->si_status & 0xff) << 8;
+	return (info->si_status & 0x7f) | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
+
+int vmat_sys_exit_status(int pidfd, int *ret)
+{
+	struct vmat_uapi_pidfd_info more = { .mask = VMAT_UAPI_PIDFD_INFO_EXIT };
+	siginfo_t info = { 0 };
+
+	if (pidfd < 0)
+		return -EAGAIN;
+	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
+		*ret = wait_status(&info);
+		return 0;
+	}
+	if (ioctl(pidfd, VMAT_UAPI_PIDFD_GET_INFO, &more) < 0 ||
+	    !(more.mask & VMAT_UAPI_PIDFD_INFO_EXIT))
+		return -EAGAIN;
+	*ret = more.exit_code;
+	return 0;
 }
 
 ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct iovec *remote,

@@ -15,6 +15,13 @@ int vmat_sys_pidfd_open(pid_t pid);
 /* Waits until the process has ended: 1; 0 when the time is over; -errno. timeout_ms 0 only looks. */
 int vmat_sys_pidfd_wait(int pidfd, int timeout_ms);
 
+/*
+ * The wait status of a process that has ended: of a child of ours that nobody has waited for yet, and of any other once its
+ * parent has waited, if the kernel keeps it with the pidfd (Linux 6.15). It stays to be waited for. 0, or -errno:
+ * -EAGAIN not known yet or not at all.
+ */
+int vmat_sys_exit_status(int pidfd, int *ret);
+
 /* process_vm_readv(2): bytes read, which may be fewer, or -errno. */
 ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct iovec *remote,
 			      size_t count);

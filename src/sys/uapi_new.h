@@ -4,7 +4,8 @@
  *
  * Numbers and layouts are the kernel's ABI: include/uapi/linux/fs.h (PAGEMAP_SCAN, Linux 6.7, commit
  * 52526ca7fdb9; PROCMAP_QUERY, Linux 6.11, commit ed5d583a88a9) and asm-generic/mman-common.h
- * (MADV_GUARD_INSTALL, Linux 6.13, commit 662df3e5c376). The names have a prefix of their own so
+ * (MADV_GUARD_INSTALL, Linux 6.13, commit 662df3e5c376), linux/pidfd.h (PIDFD_GET_INFO, Linux 6.13; its exit status,
+ * Linux 6.15). The names have a prefix of their own so
  * that newer system headers do not collide.
  */
 #ifndef VMAT_UAPI_NEW_H
@@ -74,5 +75,16 @@ struct vmat_uapi_procmap_query {
 #define VMAT_UAPI_MADV_GUARD_INSTALL 102
 #define VMAT_UAPI_PR_SET_VMA         0x53564d41
 #define VMAT_UAPI_PR_SET_VMA_NAME    0
+
+/* The first layout, which all kernels with the call take. exit_code is a wait status, told once somebody has waited. */
+struct vmat_uapi_pidfd_info {
+	uint64_t mask;
+	uint64_t cgroupid;
+	uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+	int32_t exit_code;
+};
+
+#define VMAT_UAPI_PIDFD_INFO_EXIT (1ULL << 3)
+#define VMAT_UAPI_PIDFD_GET_INFO  _IOWR(0xFF, 11, struct vmat_uapi_pidfd_info)
 
 #endif

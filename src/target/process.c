@@ -48,6 +48,7 @@ int vmat_stat_parse(struct vmat_stat *ret, const char *text, size_t size)
 	stat.flags = fields[9];
 	stat.faults_minor = fields[10];
 	stat.faults_major = fields[12];
+	stat.cpu_ticks = fields[14] + fields[15];
 	stat.threads = fields[20];
 	stat.start_ticks = fields[22];
 	stat.start_code = fields[26];

@@ -18,6 +18,7 @@ struct vmat_stat {
 	uint64_t flags;
 	uint64_t faults_minor;
 	uint64_t faults_major;
+	uint64_t cpu_ticks; /* utime + stime */
 	uint64_t threads;
 	uint64_t start_ticks;
 	uint64_t start_code;

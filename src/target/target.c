@@ -389,6 +389,13 @@ int vmat_source_open_text(struct vmat_target *target, const char *name)
 	return vmat_sys_open_at(dir_of(target, name), name, 0);
 }
 
+int vmat_source_open_whole(struct vmat_target *target, const char *name)
+{
+	if (target->ops->open_text)
+		return target->ops->open_text(target, name);
+	return vmat_sys_open_at(target->dir, name, 0);
+}
+
 ssize_t vmat_source_read_text(int fd, void *buffer, size_t size)
 {
 	return vmat_sys_read(fd, buffer, size);

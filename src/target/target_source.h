@@ -23,6 +23,12 @@
  */
 int vmat_source_open_text(struct vmat_target *target, const char *name);
 
+/*
+ * The same for a text of the process as a whole. Where its first thread has exited and others live on, the texts above are those
+ * of one that lives, so that there is memory to tell of; stat then counts that thread alone.
+ */
+int vmat_source_open_whole(struct vmat_target *target, const char *name);
+
 /* The next bytes of an opened text: how many, 0 at the end, or -errno. maps and smaps give 4 KiB at most. */
 ssize_t vmat_source_read_text(int fd, void *buffer, size_t size);
 
