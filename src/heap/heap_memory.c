@@ -58,8 +58,12 @@ bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *
 	    memory->window_size - (addr - memory->window_start) < size) {
 		memory->window_start = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
 		memory->window_size = 0;
+		if (memory->lock)
+			pthread_mutex_lock(memory->lock);
 		got = vmat_source_read(memory->target, memory->window_start, memory->window,
 				       VMAT_HEAP_WINDOW);
+		if (memory->lock)
+			pthread_mutex_unlock(memory->lock);
 		if (got < 0)
 			memory->error = (int)got;
 		if (got < 0 || (uint64_t)got < addr - memory->window_start + size)

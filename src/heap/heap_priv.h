@@ -12,6 +12,8 @@
 #ifndef VMAT_HEAP_PRIV_H
 #define VMAT_HEAP_PRIV_H
 
+#include <pthread.h>
+
 #include <vmatlas/heap.h>
 
 #include "heap/malloc_layout.h"
@@ -82,8 +84,9 @@ struct vmat_heap_memory {
 	size_t window_size;
 	uint64_t cached[VMAT_HEAP_CACHE]; /* page addresses; 1: empty */
 	unsigned char *cache;
-	uint64_t absent; /* the page that could not be read last; 1: none */
-	int error;       /* the last refusal of the source; 0 when there was none */
+	uint64_t absent;       /* the page that could not be read last; 1: none */
+	int error;             /* the last refusal of the source; 0 when there was none */
+	pthread_mutex_t *lock; /* held while the target is asked; NULL: nobody else asks it */
 };
 
 /* glibc's malloc in one copy of libc; dlmopen brings more of them. All copies are of one generation. */
@@ -170,6 +173,8 @@ size_t vmat_heap_threads(struct vmat_heap_memory *memory);
 /* Address space that costs memory only where it is written. NULL when there is none. */
 void *vmat_heap_reserve(size_t size);
 void vmat_heap_unreserve(void *memory, size_t size);
+/* Gives back the memory of the whole pages in it; what they held is lost. */
+void vmat_heap_drop(void *memory, size_t size);
 /* Room for `words` words of each bitmap, before the first segment. False when there is none. */
 bool vmat_heap_reserve_bits(struct vmat_heap *heap, uint64_t words);
 /* Notes where the block of a chunk begins, and finds it again in the chunk [addr, end). */

@@ -25,6 +25,16 @@ void vmat_heap_unreserve(void *memory, size_t size)
 		munmap(memory, size);
 }
 
+void vmat_heap_drop(void *memory, size_t size)
+{
+	uintptr_t start =
+		((uintptr_t)memory + VMAT_HEAP_PAGE - 1) & ~(uintptr_t)(VMAT_HEAP_PAGE - 1);
+	uintptr_t end = ((uintptr_t)memory + size) & ~(uintptr_t)(VMAT_HEAP_PAGE - 1);
+
+	if (start < end)
+		madvise((char *)memory + (start - (uintptr_t)memory), end - start, MADV_DONTNEED);
+}
+
 static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
 {
 	return (size_t)((addr - segment->start) >> segment->shift);

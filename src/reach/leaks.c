@@ -18,17 +18,30 @@ enum { GRANULES_MAX_SHIFT = 31 };
 /* Where a core does not tell what is there, sizes may be those of reservations. */
 #define RESERVED_MAX (UINT64_C(1) << 40)
 
-static int words_init(struct vmat_words *words, size_t capacity)
+int vmat_words_init(struct vmat_words *words, size_t capacity)
 {
 	words->words = vmat_heap_reserve(capacity * sizeof(*words->words));
 	words->capacity = capacity;
 	return words->words ? 0 : -ENOMEM;
 }
 
-static void words_deinit(struct vmat_words *words)
+void vmat_words_deinit(struct vmat_words *words)
 {
 	vmat_heap_unreserve(words->words, words->capacity * sizeof(*words->words));
 	*words = (struct vmat_words){ 0 };
+}
+
+void vmat_words_move(struct vmat_words *to, struct vmat_words *from)
+{
+	enum { AT_ONCE = 1 << 19 };
+
+	for (size_t done = 0, count; done < from->count; done += count) {
+		count = from->count - done < AT_ONCE ? from->count - done : AT_ONCE;
+		memcpy(to->words + to->count, from->words + done, count * sizeof(*to->words));
+		to->count += count;
+		vmat_heap_drop(from->words + done, count * sizeof(*from->words));
+	}
+	from->count = 0;
 }
 
 struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
@@ -36,11 +49,11 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 	if (!leaks)
 		return NULL;
 	if (leaks->priv) {
-		words_deinit(&leaks->priv->roots);
-		words_deinit(&leaks->priv->edges);
-		words_deinit(&leaks->priv->offsets);
-		words_deinit(&leaks->priv->root_places);
-		words_deinit(&leaks->priv->edge_places);
+		vmat_words_deinit(&leaks->priv->roots);
+		vmat_words_deinit(&leaks->priv->edges);
+		vmat_words_deinit(&leaks->priv->offsets);
+		vmat_words_deinit(&leaks->priv->root_places);
+		vmat_words_deinit(&leaks->priv->edge_places);
 		free(leaks->priv->flags);
 		free(leaks->priv->stack_pointers);
 		vmat_stacks_free(leaks->priv->stacks);
@@ -80,16 +93,16 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 		bytes = RESERVED_MAX;
 	words = (size_t)(bytes / priv->word_size * 5 / 4);
 	edges = words < UINT32_MAX ? words : UINT32_MAX; /* chunks know theirs by 32 bits */
-	err = words_init(&priv->roots, words);
+	err = vmat_words_init(&priv->roots, words);
 	if (!err)
-		err = words_init(&priv->edges, edges);
+		err = vmat_words_init(&priv->edges, edges);
 	if (!err)
-		err = words_init(&priv->offsets,
-				 words + 2); /* mimalloc's smallest block is a word */
+		err = vmat_words_init(&priv->offsets,
+				      words + 2); /* mimalloc's smallest block is a word */
 	if (!err && priv->has_places)
-		err = words_init(&priv->root_places, 2 * words);
+		err = vmat_words_init(&priv->root_places, 2 * words);
 	if (!err && priv->has_places)
-		err = words_init(&priv->edge_places, edges);
+		err = vmat_words_init(&priv->edge_places, edges);
 	return err;
 }
 

@@ -53,7 +53,6 @@ struct vmat_leaks_priv {
 	unsigned word_size;   /* of the target's addresses: 8 or 4 */
 	uint64_t low, high;   /* all segments lie in here */
 	unsigned header;      /* what a block's address is behind its chunk's */
-	size_t last;          /* the segment that the last address lay in */
 
 	struct vmat_words roots; /* granules */
 	struct vmat_words
@@ -66,11 +65,9 @@ struct vmat_leaks_priv {
 	struct vmat_words
 		root_places; /* two words for each root: its address or VMAT_PLACE_REGISTER */
 	struct vmat_words edge_places; /* for each edge how many 4 bytes behind its chunk it lies */
-	uint64_t chunk_addr;           /* of the chunk that is being read */
 	_Atomic unsigned char *flags;  /* of each chunk: enum vmat_reach_flag */
 	uint64_t *stack_pointers;      /* of each of `stacks`; 0: not known */
 
-	bool is_full;    /* an array had no room */
 	uint64_t unread; /* bytes that may hold addresses and could not be read */
 	const struct vmat_excluded *excluded; /* the caller's, while the target stands */
 	size_t excluded_count;
@@ -88,6 +85,9 @@ int vmat_reach_read(struct vmat_leaks **ret, struct vmat_target *target, const s
 		    const struct vmat_leaks_options *options, bool has_places,
 		    struct vmat_error *err);
 
-void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word);
+int vmat_words_init(struct vmat_words *words, size_t capacity);
+void vmat_words_deinit(struct vmat_words *words);
+/* Appends all of `from`, which is empty then; little memory is needed beyond what they have. There must be room. */
+void vmat_words_move(struct vmat_words *to, struct vmat_words *from);
 
 #endif

@@ -7,25 +7,45 @@
  * (an arena's bins and top point at the ends of chunks that precede them).
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "reach/reach_priv.h"
 
-enum { RED_ZONE = 128 /* x86-64 ABI: used below the stack pointer */ };
+enum {
+	RED_ZONE = 128,          /* x86-64 ABI: used below the stack pointer */
+	GRANULES_OF_A_CHUNK = 8, /* about: how much is worth a thread */
+	CHUNKS_A_LOOK = 1 << 16, /* after so many it is asked whether the stop is over */
+};
 
-void vmat_words_add(struct vmat_leaks_priv *priv, struct vmat_words *words, uint32_t word)
+/* Who collects. Two do at a time, each its share of the chunks; what they share they only read, but for the target. */
+struct collector {
+	struct vmat_leaks *leaks;
+	const struct vmat_leaks_priv *priv;
+	const struct vmat_stop *stop;
+	struct vmat_heap_memory *memory;
+	struct vmat_words *roots, *edges, *offsets, *root_places, *edge_places;
+	size_t last;         /* the segment that the last address lay in */
+	uint64_t chunk_addr; /* of the chunk that is being read */
+	uint64_t root_bytes;
+	uint64_t unread; /* bytes that may hold addresses and could not be read */
+	bool is_full;    /* an array had no room */
+	bool is_over;    /* the stop: what was read since counts for nothing */
+};
+
+static void add_word(struct collector *collector, struct vmat_words *words, uint32_t word)
 {
 	if (words->count == words->capacity)
-		priv->is_full = true;
+		collector->is_full = true;
 	else
 		words->words[words->count++] = word;
 }
 
 /* The segment that holds an address, by the one found last. */
-static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uint64_t addr)
+static const struct vmat_reach_segment *segment_of(struct collector *collector, uint64_t addr)
 {
-	struct vmat_leaks_priv *priv = leaks->priv;
-	const struct vmat_reach_segment *segment = &priv->segments[priv->last];
+	const struct vmat_leaks_priv *priv = collector->priv;
+	const struct vmat_reach_segment *segment = &priv->segments[collector->last];
 	size_t low = 0, high = priv->segments_count;
 
 	if (addr >= segment->segment->start && addr < segment->segment->end)
@@ -40,109 +60,122 @@ static const struct vmat_reach_segment *segment_of(struct vmat_leaks *leaks, uin
 	}
 	if (low == priv->segments_count || priv->segments[low].segment->start > addr)
 		return NULL;
-	priv->last = low;
+	collector->last = low;
 	return &priv->segments[low];
 }
 
 /* Where the word that was noted last lies: for who wants to know the way to a block. */
-static void note_place(struct vmat_leaks_priv *priv, const struct vmat_words *words, uint64_t place)
+static void note_place(struct collector *collector, const struct vmat_words *words, uint64_t place)
 {
-	if (words == &priv->edges) {
-		uint64_t offset = (place - priv->chunk_addr) / 4;
+	if (words == collector->edges) {
+		uint64_t offset = (place - collector->chunk_addr) / 4;
 
-		vmat_words_add(priv, &priv->edge_places,
-			       offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX);
+		add_word(collector, collector->edge_places,
+			 offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX);
 	} else {
-		vmat_words_add(priv, &priv->root_places, (uint32_t)place);
-		vmat_words_add(priv, &priv->root_places, (uint32_t)(place >> 32));
+		add_word(collector, collector->root_places, (uint32_t)place);
+		add_word(collector, collector->root_places, (uint32_t)(place >> 32));
 	}
 }
 
 /* An address of a block is a header behind its chunk's, and may be just behind its end. */
-static void note_word(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t word,
+static void note_word(struct collector *collector, struct vmat_words *words, uint64_t word,
 		      uint64_t place)
 {
-	struct vmat_leaks_priv *priv = leaks->priv;
+	const struct vmat_leaks_priv *priv = collector->priv;
 	uint64_t addr = word - priv->header, offset;
 	const struct vmat_reach_segment *segment;
 
 	if (addr - priv->low >= priv->high - priv->low)
 		return;
-	segment = segment_of(leaks, addr);
+	segment = segment_of(collector, addr);
 	if (!segment)
 		return;
 	offset = addr - segment->segment->start;
 	if (segment->segment->begins) {
 		unsigned shift = segment->segment->shift;
 
-		vmat_words_add(priv, words,
-			       (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
-				       ((offset & ((1ULL << shift) - 1)) == 0));
+		add_word(collector, words,
+			 (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
+				 ((offset & ((1ULL << shift) - 1)) == 0));
 	} else if (word < segment->segment->end) {
 		/* Just behind its end often begins what another mapping's owner refers to, a stack for one. */
-		vmat_words_add(priv, words,
-			       segment->first_granule << 1 | (word == segment->segment->block));
+		add_word(collector, words,
+			 segment->first_granule << 1 | (word == segment->segment->block));
 	} else {
 		return;
 	}
 	if (priv->has_places)
-		note_place(priv, words, place);
+		note_place(collector, words, place);
 }
 
 /* Most words are no addresses of the heap: those are passed by here, without a call. */
-static inline void note_bytes(struct vmat_leaks *leaks, struct vmat_words *words,
+static inline void note_bytes(struct collector *collector, struct vmat_words *words,
 			      const unsigned char *bytes, size_t size, uint64_t place)
 {
-	const uint64_t first = leaks->priv->low + leaks->priv->header;
-	const uint64_t span = leaks->priv->high - leaks->priv->low;
+	const uint64_t first = collector->priv->low + collector->priv->header;
+	const uint64_t span = collector->priv->high - collector->priv->low;
 	uint64_t word;
 	uint32_t half;
 
-	if (leaks->priv->word_size == 4) {
+	if (collector->priv->word_size == 4) {
 		for (size_t at = 0; at + 4 <= size; at += 4) {
 			memcpy(&half, bytes + at, sizeof(half));
-			note_word(leaks, words, half, place + at);
+			note_word(collector, words, half, place + at);
 		}
 		return;
 	}
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
 		if (__builtin_expect(word - first < span, 0))
-			note_word(leaks, words, word, place + at);
+			note_word(collector, words, word, place + at);
 	}
+}
+
+static int scan(struct vmat_heap_memory *memory, uint64_t *addr, uint64_t end, uint32_t want,
+		struct vmat_page_run *runs, size_t count)
+{
+	uint32_t known;
+	int got;
+
+	if (memory->lock)
+		pthread_mutex_lock(memory->lock);
+	got = vmat_source_scan(memory->target, addr, end, want, runs, count, &known);
+	if (memory->lock)
+		pthread_mutex_unlock(memory->lock);
+	return got;
 }
 
 /*
  * Where to go on behind a page that could not be read. Pages that were never touched hold no addresses; those in swap, or
  * gone since the scan, may.
  */
-static uint64_t behind_absent(struct vmat_leaks *leaks, uint64_t page, uint64_t end)
+static uint64_t behind_absent(struct collector *collector, uint64_t page, uint64_t end)
 {
 	uint64_t at = page, until = page + VMAT_HEAP_PAGE;
 	struct vmat_page_run run;
-	uint32_t known;
 	int count = 0;
 
 	end = (end + VMAT_HEAP_PAGE - 1) & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
 	while (at < end && count == 0)
-		count = vmat_source_scan(leaks->heap->priv->memory.target, &at, end,
-					 VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED, &run, 1, &known);
+		count = scan(collector->memory, &at, end, VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED,
+			     &run, 1);
 	if (count == 0)
 		return end;
 	if (count > 0 && run.start > page)
 		return run.start;
 	if (count > 0 && !(run.flags & VMAT_PAGE_PRESENT))
 		until = run.end;
-	leaks->priv->unread += until - page;
+	collector->unread += until - page;
 	return until;
 }
 
 /* All words of [start, end) that are there. */
-static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint64_t start,
+static void note_range(struct collector *collector, struct vmat_words *words, uint64_t start,
 		       uint64_t end)
 {
-	struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
-	const unsigned word_size = leaks->priv->word_size;
+	struct vmat_heap_memory *memory = collector->memory;
+	const unsigned word_size = collector->priv->word_size;
 	uint64_t word;
 
 	start = (start + word_size - 1) & ~(uint64_t)(word_size - 1);
@@ -151,7 +184,8 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		size_t size;
 
 		if (!vmat_heap_stream(memory, start, &word, 1)) {
-			start = behind_absent(leaks, start & ~(uint64_t)(VMAT_HEAP_PAGE - 1), end);
+			start = behind_absent(collector, start & ~(uint64_t)(VMAT_HEAP_PAGE - 1),
+					      end);
 			continue;
 		}
 		bytes = memory->window + (start - memory->window_start);
@@ -159,40 +193,39 @@ static void note_range(struct vmat_leaks *leaks, struct vmat_words *words, uint6
 		if (size > end - start)
 			size = (size_t)(end - start);
 		size &= ~(size_t)(word_size - 1);
-		note_bytes(leaks, words, bytes, size, start);
+		note_bytes(collector, words, bytes, size, start);
 		start += size;
 	}
 }
 
 /* The same, but only for runs of pages that a scan says are there: for large and sparse memory. */
-static void note_present(struct vmat_leaks *leaks, uint64_t start, uint64_t end, bool only_copied)
+static void note_present(struct collector *collector, uint64_t start, uint64_t end,
+			 bool only_copied)
 {
 	uint32_t want = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | (only_copied ? VMAT_PAGE_FILE : 0);
-	uint32_t known;
 	struct vmat_page_run runs[64];
 
 	while (start < end) {
-		int count = vmat_source_scan(leaks->heap->priv->memory.target, &start, end, want,
-					     runs, 64, &known);
+		int count = scan(collector->memory, &start, end, want, runs, 64);
 
 		if (count < 0) {
-			leaks->priv->unread += end - start;
+			collector->unread += end - start;
 			return;
 		}
 		for (int i = 0; i < count; i++) {
 			if (only_copied && runs[i].flags & VMAT_PAGE_FILE)
 				continue;
 			if (runs[i].flags & VMAT_PAGE_SWAPPED) {
-				leaks->priv->unread += runs[i].end - runs[i].start;
+				collector->unread += runs[i].end - runs[i].start;
 				continue;
 			}
-			leaks->root_bytes += runs[i].end - runs[i].start;
-			note_range(leaks, &leaks->priv->roots, runs[i].start, runs[i].end);
+			collector->root_bytes += runs[i].end - runs[i].start;
+			note_range(collector, collector->roots, runs[i].start, runs[i].end);
 		}
 	}
 }
 
-static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *stop)
+static void note_registers(struct collector *collector, const struct vmat_stop *stop)
 {
 	const struct vmat_stopped_thread *threads;
 	size_t count;
@@ -202,9 +235,9 @@ static void note_registers(struct vmat_leaks *leaks, const struct vmat_stop *sto
 		const struct vmat_registers *registers = &threads[i].registers;
 
 		for (size_t k = 0; k < registers->general_count; k++)
-			note_word(leaks, &leaks->priv->roots, registers->general[k],
+			note_word(collector, collector->roots, registers->general[k],
 				  VMAT_PLACE_REGISTER(threads[i].tid, k * 8));
-		note_bytes(leaks, &leaks->priv->roots, registers->extended,
+		note_bytes(collector, collector->roots, registers->extended,
 			   registers->extended_size,
 			   VMAT_PLACE_REGISTER(threads[i].tid, VMAT_PLACE_EXTENDED));
 	}
@@ -284,15 +317,15 @@ static bool next_hole(const struct vmat_leaks *leaks, uint64_t at, uint64_t end,
 	return *hole_start < end;
 }
 
-static void note_region(struct vmat_leaks *leaks, const struct vmat_region *region)
+static void note_region(struct collector *collector, const struct vmat_region *region)
 {
 	bool only_copied =
 		region->backing == VMAT_BACKING_FILE && !(region->prot & VMAT_PROT_SHARED);
 	uint64_t at = region->start, hole_start, hole_end;
 
 	while (at < region->end) {
-		if (!next_hole(leaks, at, region->end, &hole_start, &hole_end)) {
-			note_present(leaks, at, region->end, only_copied);
+		if (!next_hole(collector->leaks, at, region->end, &hole_start, &hole_end)) {
+			note_present(collector, at, region->end, only_copied);
 			return;
 		}
 		if (hole_start > at) {
@@ -300,17 +333,17 @@ static void note_region(struct vmat_leaks *leaks, const struct vmat_region *regi
 			uint64_t pages_end = hole_start & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
 
 			if (pages_end > at)
-				note_present(leaks, at & ~(uint64_t)(VMAT_HEAP_PAGE - 1), pages_end,
-					     only_copied);
-			note_range(leaks, &leaks->priv->roots, pages_end > at ? pages_end : at,
+				note_present(collector, at & ~(uint64_t)(VMAT_HEAP_PAGE - 1),
+					     pages_end, only_copied);
+			note_range(collector, collector->roots, pages_end > at ? pages_end : at,
 				   hole_start);
 		}
 		at = hole_end;
 		if (at & (VMAT_HEAP_PAGE - 1) && at < region->end) {
 			uint64_t page_end = (at | (VMAT_HEAP_PAGE - 1)) + 1;
 
-			if (!next_hole(leaks, at, page_end, &hole_start, &hole_end)) {
-				note_range(leaks, &leaks->priv->roots, at, page_end);
+			if (!next_hole(collector->leaks, at, page_end, &hole_start, &hole_end)) {
+				note_range(collector, collector->roots, at, page_end);
 				at = page_end;
 			}
 		}
@@ -337,59 +370,181 @@ static bool may_hold_roots(const struct vmat_region *region)
 }
 
 /* The words of a block: of most, all lie in the window already. */
-static void note_block(struct vmat_leaks *leaks, uint64_t start, uint64_t end)
+static void note_block(struct collector *collector, uint64_t start, uint64_t end)
 {
-	const struct vmat_heap_memory *memory = &leaks->heap->priv->memory;
+	const struct vmat_heap_memory *memory = collector->memory;
 
 	if (start >= memory->window_start && end - memory->window_start <= memory->window_size)
-		note_bytes(leaks, &leaks->priv->edges,
+		note_bytes(collector, collector->edges,
 			   memory->window + (start - memory->window_start), (size_t)(end - start),
 			   start);
 	else
-		note_range(leaks, &leaks->priv->edges, start, end);
+		note_range(collector, collector->edges, start, end);
 }
 
-static void note_chunks(struct vmat_leaks *leaks, const struct vmat_heap_segment *segment)
+/* The chunks of a segment that begin in [addr, until). */
+static void note_chunks(struct collector *collector, const struct vmat_heap_segment *segment,
+			uint64_t addr, uint64_t until)
 {
-	const struct vmat_heap_ops *ops = leaks->heap->priv->ops;
-	struct vmat_leaks_priv *priv = leaks->priv;
+	const struct vmat_heap_ops *ops = collector->leaks->heap->priv->ops;
+	const uint64_t word_mask = ~(uint64_t)(collector->priv->word_size - 1);
 	uint64_t next;
 
-	for (uint64_t addr = segment->start; addr < segment->end; addr = next) {
+	for (size_t count = 1; addr < until && !collector->is_over; addr = next, count++) {
 		enum vmat_chunk_state state = vmat_heap_state(segment, addr);
 
 		next = vmat_heap_next(segment, addr);
-		vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
-		priv->chunk_addr = addr;
+		add_word(collector, collector->offsets, (uint32_t)collector->edges->count);
+		collector->chunk_addr = addr;
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
-			note_block(leaks, addr + ops->header,
+			note_block(collector, addr + ops->header,
 				   next < segment->end || segment->is_fenced || ops->overlap < 0
-					   ? next + ((uint64_t)(int64_t)ops->overlap &
-						     ~(uint64_t)(priv->word_size - 1))
+					   ? next + ((uint64_t)(int64_t)ops->overlap & word_mask)
 					   : next);
 		else if (state == VMAT_CHUNK_MMAPPED)
-			note_block(leaks, segment->block, next);
+			note_block(collector, segment->block, next);
+		if (count % CHUNKS_A_LOOK == 0)
+			collector->is_over = vmat_stop_is_over(collector->stop);
 	}
+}
+
+/* The first address of a segment's chunks that belongs to a later part, when `granule` is the first of that part. */
+static uint64_t part_end(const struct vmat_reach_segment *reach, uint64_t granule)
+{
+	const struct vmat_heap_segment *segment = reach->segment;
+	uint64_t granules = (segment->end - segment->start) >> segment->shift;
+
+	if (granule <= reach->first_granule)
+		return segment->start;
+	if (!segment->begins || granule - reach->first_granule >= granules)
+		return segment->end;
+	return vmat_heap_next(
+		segment, segment->start + ((granule - reach->first_granule - 1) << segment->shift));
+}
+
+struct collectors {
+	struct collector *parts;
+	uint64_t granules; /* of all segments */
+};
+
+static void collect_part(void *context, unsigned i, unsigned parts)
+{
+	const struct collectors *collectors = context;
+	struct collector *collector = &collectors->parts[i];
+	const struct vmat_leaks_priv *priv = collector->priv;
+
+	for (size_t k = 0; k < priv->segments_count && !collector->is_over; k++) {
+		const struct vmat_reach_segment *reach = &priv->segments[k];
+
+		note_chunks(collector, reach->segment,
+			    part_end(reach, collectors->granules * i / parts),
+			    i + 1 == parts
+				    ? reach->segment->end
+				    : part_end(reach, collectors->granules * (i + 1) / parts));
+		collector->is_over = collector->is_over || vmat_stop_is_over(collector->stop);
+	}
+}
+
+/* Adds up what the second part has collected behind the first. Its memory is given back as it is copied. */
+static int append(struct vmat_leaks_priv *priv, struct collector *all, const struct collector *part)
+{
+	const uint32_t edges = (uint32_t)all->edges->count;
+
+	if (part->edges->count > all->edges->capacity - all->edges->count ||
+	    part->offsets->count > all->offsets->capacity - all->offsets->count)
+		return -E2BIG;
+	vmat_words_move(all->edges, part->edges);
+	for (size_t i = 0; i < part->offsets->count; i++)
+		part->offsets->words[i] += edges;
+	vmat_words_move(all->offsets, part->offsets);
+	priv->unread += part->unread;
+	return 0;
+}
+
+/* The second of two who collect reads by a window of its own. */
+static int collect_in_two(struct vmat_leaks *leaks, struct collector *first, uint64_t granules)
+{
+	struct vmat_leaks_priv *priv = leaks->priv;
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct vmat_words edges = { 0 }, offsets = { 0 };
+	struct vmat_heap_memory memory = { 0 };
+	struct collector parts[2];
+	struct collectors collectors = { .parts = parts, .granules = granules };
+	int err = vmat_words_init(&edges, priv->edges.capacity);
+
+	if (!err)
+		err = vmat_words_init(&offsets, priv->offsets.capacity);
+	if (!err)
+		err = vmat_heap_memory_init(&memory, first->memory->target);
+	if (!err) {
+		memory.lock = first->memory->lock = &lock;
+		parts[0] = parts[1] = *first;
+		parts[1].unread = 0;
+		parts[1].memory = &memory;
+		parts[1].edges = &edges;
+		parts[1].offsets = &offsets;
+		vmat_in_parts(collect_part, &collectors, 2);
+		first->memory->lock = NULL;
+		*first = parts[0];
+		first->is_full |= parts[1].is_full;
+		first->is_over |= parts[1].is_over;
+		if (!first->is_over && !first->is_full)
+			err = append(priv, first, &parts[1]);
+	}
+	vmat_words_deinit(&edges);
+	vmat_words_deinit(&offsets);
+	vmat_heap_memory_deinit(&memory);
+	return err;
+}
+
+static int collect_chunks(struct vmat_leaks *leaks, struct collector *collector)
+{
+	const struct vmat_leaks_priv *priv = leaks->priv;
+	const struct vmat_reach_segment *last = &priv->segments[priv->segments_count - 1];
+	struct collectors collectors = { .parts = collector };
+
+	collectors.granules =
+		last->first_granule +
+		(last->segment->begins
+			 ? (last->segment->end - last->segment->start) >> last->segment->shift
+			 : 0) +
+		1;
+	if (!priv->has_places && vmat_search_parts(collectors.granules / GRANULES_OF_A_CHUNK) == 2)
+		return collect_in_two(leaks, collector, collectors.granules);
+	collect_part(&collectors, 0, 1);
+	return 0;
 }
 
 int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
 	const struct vmat_map *map = leaks->heap->priv->map;
+	struct collector collector = {
+		.leaks = leaks,
+		.priv = priv,
+		.stop = stop,
+		.memory = &leaks->heap->priv->memory,
+		.roots = &priv->roots,
+		.edges = &priv->edges,
+		.offsets = &priv->offsets,
+		.root_places = &priv->root_places,
+		.edge_places = &priv->edge_places,
+	};
+	int err;
 
-	note_registers(leaks, stop);
+	note_registers(&collector, stop);
 	for (size_t i = 0; i < map->count; i++) {
 		if (may_hold_roots(&map->regions[i]))
-			note_region(leaks, &map->regions[i]);
+			note_region(&collector, &map->regions[i]);
 		if (vmat_stop_is_over(stop))
 			return -ETIMEDOUT;
 	}
-	for (size_t i = 0; i < priv->segments_count; i++) {
-		note_chunks(leaks, priv->segments[i].segment);
-		if (vmat_stop_is_over(stop))
-			return -ETIMEDOUT;
-	}
-	vmat_words_add(priv, &priv->offsets, (uint32_t)priv->edges.count);
-	return priv->is_full ? -E2BIG : 0;
+	err = collect_chunks(leaks, &collector);
+	if (err || collector.is_over)
+		return err ? err : -ETIMEDOUT;
+	add_word(&collector, &priv->offsets, (uint32_t)priv->edges.count);
+	leaks->root_bytes += collector.root_bytes;
+	priv->unread += collector.unread;
+	return collector.is_full ? -E2BIG : 0;
 }

@@ -2,10 +2,15 @@
 /*
  * search.h: which chunks can be reached from some, along references, by one thread or by two.
  *
- * Blocks lie at random, so every step of a search waits for memory. Targets go through a short queue: by
- * the time that one comes out, its flags, asked for when it went in, are in the cache. Two threads wait for
- * memory side by side. They share the flags: both may come upon a chunk at once and follow it twice, which
- * costs a little and changes nothing, since in one search every write of a chunk's flags adds the same bits.
+ * Blocks lie at random, so every step of a search waits for memory. While there is much to follow, chunks that were
+ * found wait, by a bit of their flags, for a sweep over all chunks in the order of their numbers: it reads
+ * references one behind the other, and only flags at random. When little is left (a list, whose next chunk
+ * is known only then), it goes by a stack. Both ways targets go through a short queue: by the time that one comes
+ * out, its flags, asked for when it went in, are in the cache.
+ *
+ * Two threads wait for memory side by side. They share the flags: both may come upon a chunk at once and follow it
+ * twice, which costs a little and changes nothing. In one search every write of a chunk's flags adds the same bits,
+ * but for VMAT_SEARCH_WAITS, which only the sweep that follows the chunk at once takes away.
  */
 #ifndef VMAT_SEARCH_H
 #define VMAT_SEARCH_H
@@ -18,6 +23,9 @@
 #define VMAT_NO_CHUNK         UINT32_MAX
 #define VMAT_EDGE_INTO        0x80000000u
 #define VMAT_EDGE_CHUNK(edge) ((edge) & ~VMAT_EDGE_INTO)
+
+/* In the flags of a chunk, during a search: it is reached, and what it refers to is not followed yet. */
+#define VMAT_SEARCH_WAITS 32
 
 struct vmat_search_graph {
 	_Atomic unsigned char *flags; /* of each chunk */
