@@ -56,7 +56,6 @@ static uint32_t take(const struct vmat_chains *chains, uint32_t edge, uint32_t b
 static void search(const struct vmat_chains *chains, const unsigned char *ranks, uint32_t *queue)
 {
 	const struct vmat_leaks_priv *priv = chains->priv;
-	const uint32_t *offsets = priv->offsets.words;
 	size_t first = 0, count = 0;
 
 	for (unsigned rank = 0; rank < RANKS; rank++) {
@@ -69,8 +68,10 @@ static void search(const struct vmat_chains *chains, const unsigned char *ranks,
 				queue[count++] = chunk;
 		}
 		for (; first < count; first++) {
-			for (uint32_t i = offsets[queue[first]]; i < offsets[queue[first] + 1];
-			     i++) {
+			uint32_t begin = vmat_edge_first(&priv->index, queue[first]);
+			uint32_t end = begin + vmat_edge_count(&priv->index, queue[first]);
+
+			for (uint32_t i = begin; i < end; i++) {
 				uint32_t chunk = take(chains, priv->edges.words[i], i);
 
 				if (chunk != VMAT_NO_CHUNK)
@@ -111,26 +112,10 @@ uint32_t vmat_chains_chunk(const struct vmat_chains *chains, uint64_t chunk_addr
 	return vmat_chunk_at(chains->priv, chunk_addr);
 }
 
-/* The chunk whose words an edge is of: the last that begins at this edge or before. */
-static uint32_t owner_of(const struct vmat_leaks_priv *priv, uint32_t edge)
-{
-	const uint32_t *offsets = priv->offsets.words;
-	size_t low = 0, high = priv->chunks_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (offsets[middle + 1] <= edge)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return (uint32_t)low;
-}
-
 static struct vmat_link link_of_edge(const struct vmat_leaks_priv *priv, uint32_t edge)
 {
-	const uint32_t from = owner_of(priv, edge), offset = priv->edge_places.words[edge];
+	const uint32_t from = vmat_edge_owner(&priv->index, edge),
+		       offset = priv->edge_places.words[edge];
 
 	return (struct vmat_link){
 		.from = from,
@@ -189,7 +174,8 @@ size_t vmat_chains_referrers(const struct vmat_chains *chains, uint32_t chunk,
 			     struct vmat_link *links, size_t count, uint64_t *total)
 {
 	const struct vmat_leaks_priv *priv = chains->priv;
-	const uint32_t begin = priv->offsets.words[chunk], end = priv->offsets.words[chunk + 1];
+	const uint32_t begin = vmat_edge_first(&priv->index, chunk);
+	const uint32_t end = begin + vmat_edge_count(&priv->index, chunk);
 
 	*total = 0;
 	for (size_t i = 0; i < priv->roots.count; i++) {

@@ -51,7 +51,7 @@ struct vmat_leaks *vmat_leaks_free(struct vmat_leaks *leaks)
 	if (leaks->priv) {
 		vmat_words_deinit(&leaks->priv->roots);
 		vmat_words_deinit(&leaks->priv->edges);
-		vmat_words_deinit(&leaks->priv->offsets);
+		vmat_edge_index_deinit(&leaks->priv->index);
 		vmat_words_deinit(&leaks->priv->root_places);
 		vmat_words_deinit(&leaks->priv->edge_places);
 		free(leaks->priv->flags);
@@ -97,8 +97,8 @@ static int reserve_words(struct vmat_leaks_priv *priv, const struct vmat_map *ma
 	if (!err)
 		err = vmat_words_init(&priv->edges, edges);
 	if (!err)
-		err = vmat_words_init(&priv->offsets,
-				      words + 2); /* mimalloc's smallest block is a word */
+		err = vmat_edge_index_init(&priv->index,
+					   words + 1); /* mimalloc's smallest block is a word */
 	if (!err && priv->has_places)
 		err = vmat_words_init(&priv->root_places, 2 * words);
 	if (!err && priv->has_places)

@@ -35,6 +35,12 @@ struct marker {
 #define INTO        VMAT_EDGE_INTO
 #define CHUNK(edge) VMAT_EDGE_CHUNK(edge)
 
+static const uint32_t *edges_of(const struct marker *marker, uint32_t chunk, uint32_t *count)
+{
+	*count = vmat_edge_count(&marker->priv->index, chunk);
+	return marker->edges + vmat_edge_first(&marker->priv->index, chunk);
+}
+
 static void seed_roots(struct marker *marker, struct vmat_search *search, bool only_starts,
 		       unsigned i, unsigned parts)
 {
@@ -58,15 +64,17 @@ static void seed_starts(struct vmat_search *search, void *context, unsigned i, u
 static void seed_any(struct vmat_search *search, void *context, unsigned i, unsigned parts)
 {
 	struct marker *marker = context;
-	const uint32_t *offsets = marker->priv->offsets.words;
 	size_t count = marker->priv->chunks_count;
+	const uint32_t *edges;
+	uint32_t edges_count;
 
 	seed_roots(marker, search, false, i, parts);
 	for (size_t chunk = count * i / parts; chunk < count * (i + 1) / parts; chunk++) {
 		if (!(marker->flags[chunk] & REACHED_START))
 			continue;
-		for (uint32_t k = offsets[chunk]; k < offsets[chunk + 1]; k++) {
-			uint32_t edge = marker->edges[k];
+		edges = edges_of(marker, (uint32_t)chunk, &edges_count);
+		for (uint32_t k = 0; k < edges_count; k++) {
+			uint32_t edge = edges[k];
 
 			if (edge != VMAT_NO_CHUNK && edge & INTO)
 				vmat_search_consider(search, CHUNK(edge));
@@ -86,7 +94,7 @@ static int mark_reached(struct marker *marker)
 {
 	const struct vmat_search_graph graph = {
 		.flags = marker->flags,
-		.offsets = marker->priv->offsets.words,
+		.index = &marker->priv->index,
 		.edges = marker->edges,
 		.chunks_count = marker->priv->chunks_count,
 		.in_use = IN_USE,
@@ -145,17 +153,18 @@ static int add_leak(struct marker *marker, uint32_t chunk, size_t *capacity)
 static void take_indirect(struct marker *marker, uint32_t head)
 {
 	struct vmat_leak *leak = &marker->leaks->leaks[marker->leaks->count - 1];
-	const uint32_t *offsets = marker->priv->offsets.words;
 
 	marker->flags[head] |= SEEN;
 	marker->stack[marker->stack_count++] = head;
 	while (marker->stack_count) {
-		uint32_t chunk = marker->stack[--marker->stack_count];
+		uint32_t count;
+		const uint32_t *edges =
+			edges_of(marker, marker->stack[--marker->stack_count], &count);
 
-		for (uint32_t i = offsets[chunk]; i < offsets[chunk + 1]; i++) {
-			uint32_t target = CHUNK(marker->edges[i]);
+		for (uint32_t i = 0; i < count; i++) {
+			uint32_t target = CHUNK(edges[i]);
 
-			if (marker->edges[i] == VMAT_NO_CHUNK || !is_leak(marker, target) ||
+			if (edges[i] == VMAT_NO_CHUNK || !is_leak(marker, target) ||
 			    marker->flags[target] & SEEN)
 				continue;
 			marker->flags[target] |= SEEN;
@@ -174,30 +183,31 @@ static void take_indirect(struct marker *marker, uint32_t head)
  */
 static size_t leave_order(struct marker *marker, uint32_t *order, uint32_t *positions)
 {
-	const uint32_t *offsets = marker->priv->offsets.words;
 	size_t count = 0;
 
 	for (uint32_t first = 0; first < marker->priv->chunks_count; first++) {
 		if (!is_leak(marker, first) || marker->flags[first] & (SEEN | HELD))
 			continue;
 		marker->flags[first] |= HELD; /* entered */
-		positions[first] = offsets[first];
+		positions[first] = 0;
 		marker->stack[marker->stack_count++] = first;
 		while (marker->stack_count) {
-			uint32_t chunk = marker->stack[marker->stack_count - 1], edge, target;
+			uint32_t chunk = marker->stack[marker->stack_count - 1];
+			uint32_t edges_count, edge, target;
+			const uint32_t *edges = edges_of(marker, chunk, &edges_count);
 
-			if (positions[chunk] == offsets[chunk + 1]) {
+			if (positions[chunk] == edges_count) {
 				order[count++] = chunk;
 				marker->stack_count--;
 				continue;
 			}
-			edge = marker->edges[positions[chunk]++];
+			edge = edges[positions[chunk]++];
 			target = CHUNK(edge);
 			if (edge == VMAT_NO_CHUNK || !is_leak(marker, target) ||
 			    marker->flags[target] & (SEEN | HELD))
 				continue;
 			marker->flags[target] |= HELD;
-			positions[target] = offsets[target];
+			positions[target] = 0;
 			marker->stack[marker->stack_count++] = target;
 		}
 	}
@@ -206,18 +216,21 @@ static size_t leave_order(struct marker *marker, uint32_t *order, uint32_t *posi
 
 static int find_heads(struct marker *marker)
 {
-	const uint32_t *offsets = marker->priv->offsets.words;
 	size_t count = marker->priv->chunks_count, capacity = 0, left;
 	vmat_autofree uint32_t *order = NULL, *positions = NULL;
 	int err = 0;
 
 	for (uint32_t chunk = 0; chunk < count; chunk++) {
-		for (uint32_t i = offsets[chunk]; is_leak(marker, chunk) && i < offsets[chunk + 1];
-		     i++) {
-			uint32_t target = CHUNK(marker->edges[i]);
+		const uint32_t *edges;
+		uint32_t edges_count;
 
-			if (marker->edges[i] != VMAT_NO_CHUNK && target != chunk &&
-			    is_leak(marker, target))
+		if (!is_leak(marker, chunk))
+			continue;
+		edges = edges_of(marker, chunk, &edges_count);
+		for (uint32_t i = 0; i < edges_count; i++) {
+			uint32_t target = CHUNK(edges[i]);
+
+			if (edges[i] != VMAT_NO_CHUNK && target != chunk && is_leak(marker, target))
 				marker->flags[target] |= HELD;
 		}
 	}
@@ -284,7 +297,7 @@ int vmat_reach_mark(struct vmat_leaks *leaks)
 	struct marker marker = { .leaks = leaks, .priv = priv };
 	int err = -ENOMEM;
 
-	priv->chunks_count = priv->offsets.count - 1;
+	priv->chunks_count = priv->index.count;
 	marker.flags = calloc(priv->chunks_count + 1, 1);
 	marker.stack = malloc((priv->chunks_count + 1) * sizeof(*marker.stack));
 	marker.edges = priv->edges.words; /* in place: a noted granule becomes an edge */

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "heap/heap_priv.h"
+#include "reach/edge_index.h"
 #include "reach/search.h"
 
 enum { VMAT_REACH_HINT = 1024 };
@@ -57,7 +58,7 @@ struct vmat_leaks_priv {
 	struct vmat_words roots; /* granules */
 	struct vmat_words
 		edges; /* granules, chunk by chunk; 31 bits and whether it is the beginning */
-	struct vmat_words offsets; /* the first edge of each chunk, and one more */
+	struct vmat_edge_index index; /* which of them are a chunk's */
 	size_t chunks_count;
 
 	/* For who wants to know the way to a block (chain.c); else empty. */

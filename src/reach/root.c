@@ -24,13 +24,15 @@ struct collector {
 	const struct vmat_leaks_priv *priv;
 	const struct vmat_stop *stop;
 	struct vmat_heap_memory *memory;
-	struct vmat_words *roots, *edges, *offsets, *root_places, *edge_places;
+	struct vmat_words *roots, *edges, *root_places, *edge_places;
+	struct vmat_edge_index *index;
 	size_t last;         /* the segment that the last address lay in */
 	uint64_t chunk_addr; /* of the chunk that is being read */
 	uint64_t root_bytes;
 	uint64_t unread; /* bytes that may hold addresses and could not be read */
 	bool is_full;    /* an array had no room */
-	bool is_over;    /* the stop: what was read since counts for nothing */
+	int err;
+	bool is_over; /* the stop: what was read since counts for nothing */
 };
 
 static void add_word(struct collector *collector, struct vmat_words *words, uint32_t word)
@@ -390,11 +392,11 @@ static void note_chunks(struct collector *collector, const struct vmat_heap_segm
 	const uint64_t word_mask = ~(uint64_t)(collector->priv->word_size - 1);
 	uint64_t next;
 
-	for (size_t count = 1; addr < until && !collector->is_over; addr = next, count++) {
+	for (size_t count = 1; addr < until && !collector->is_over && !collector->err;
+	     addr = next, count++) {
 		enum vmat_chunk_state state = vmat_heap_state(segment, addr);
 
 		next = vmat_heap_next(segment, addr);
-		add_word(collector, collector->offsets, (uint32_t)collector->edges->count);
 		collector->chunk_addr = addr;
 		/* A chunk's block reaches into the next one's header. */
 		if (state == VMAT_CHUNK_IN_USE)
@@ -404,6 +406,8 @@ static void note_chunks(struct collector *collector, const struct vmat_heap_segm
 					   : next);
 		else if (state == VMAT_CHUNK_MMAPPED)
 			note_block(collector, segment->block, next);
+		collector->err =
+			vmat_edge_index_add(collector->index, (uint32_t)collector->edges->count);
 		if (count % CHUNKS_A_LOOK == 0)
 			collector->is_over = vmat_stop_is_over(collector->stop);
 	}
@@ -449,17 +453,11 @@ static void collect_part(void *context, unsigned i, unsigned parts)
 /* Adds up what the second part has collected behind the first. Its memory is given back as it is copied. */
 static int append(struct vmat_leaks_priv *priv, struct collector *all, const struct collector *part)
 {
-	const uint32_t edges = (uint32_t)all->edges->count;
-
-	if (part->edges->count > all->edges->capacity - all->edges->count ||
-	    part->offsets->count > all->offsets->capacity - all->offsets->count)
+	if (part->edges->count > all->edges->capacity - all->edges->count)
 		return -E2BIG;
 	vmat_words_move(all->edges, part->edges);
-	for (size_t i = 0; i < part->offsets->count; i++)
-		part->offsets->words[i] += edges;
-	vmat_words_move(all->offsets, part->offsets);
 	priv->unread += part->unread;
-	return 0;
+	return vmat_edge_index_move(all->index, part->index);
 }
 
 /* The second of two who collect reads by a window of its own. */
@@ -467,14 +465,15 @@ static int collect_in_two(struct vmat_leaks *leaks, struct collector *first, uin
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	struct vmat_words edges = { 0 }, offsets = { 0 };
+	struct vmat_words edges = { 0 };
+	struct vmat_edge_index index = { 0 };
 	struct vmat_heap_memory memory = { 0 };
 	struct collector parts[2];
 	struct collectors collectors = { .parts = parts, .granules = granules };
 	int err = vmat_words_init(&edges, priv->edges.capacity);
 
 	if (!err)
-		err = vmat_words_init(&offsets, priv->offsets.capacity);
+		err = vmat_edge_index_init(&index, priv->index.capacity);
 	if (!err)
 		err = vmat_heap_memory_init(&memory, first->memory->target);
 	if (!err) {
@@ -483,17 +482,18 @@ static int collect_in_two(struct vmat_leaks *leaks, struct collector *first, uin
 		parts[1].unread = 0;
 		parts[1].memory = &memory;
 		parts[1].edges = &edges;
-		parts[1].offsets = &offsets;
+		parts[1].index = &index;
 		vmat_in_parts(collect_part, &collectors, 2);
 		first->memory->lock = NULL;
 		*first = parts[0];
 		first->is_full |= parts[1].is_full;
 		first->is_over |= parts[1].is_over;
-		if (!first->is_over && !first->is_full)
-			err = append(priv, first, &parts[1]);
+		first->err = first->err ? first->err : parts[1].err;
+		if (!first->is_over && !first->is_full && !first->err)
+			first->err = append(priv, first, &parts[1]);
 	}
 	vmat_words_deinit(&edges);
-	vmat_words_deinit(&offsets);
+	vmat_edge_index_deinit(&index);
 	vmat_heap_memory_deinit(&memory);
 	return err;
 }
@@ -527,7 +527,7 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 		.memory = &leaks->heap->priv->memory,
 		.roots = &priv->roots,
 		.edges = &priv->edges,
-		.offsets = &priv->offsets,
+		.index = &priv->index,
 		.root_places = &priv->root_places,
 		.edge_places = &priv->edge_places,
 	};
@@ -541,9 +541,9 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 			return -ETIMEDOUT;
 	}
 	err = collect_chunks(leaks, &collector);
+	err = err ? err : collector.err;
 	if (err || collector.is_over)
 		return err ? err : -ETIMEDOUT;
-	add_word(&collector, &priv->offsets, (uint32_t)priv->edges.count);
 	leaks->root_bytes += collector.root_bytes;
 	priv->unread += collector.unread;
 	return collector.is_full ? -E2BIG : 0;

@@ -69,7 +69,7 @@ static void take_oldest(struct vmat_search *search)
 		return;
 	}
 	set_flags(search, target, flags | search->flag);
-	__builtin_prefetch(&graph->offsets[target]);
+	__builtin_prefetch(&graph->index->counts[target]);
 	search->stack[search->stack_count++] = target;
 }
 
@@ -85,8 +85,11 @@ static void consider_edges(struct vmat_search *search, uint32_t chunk)
 {
 	const struct vmat_search_graph *graph = search->graph;
 
-	for (uint32_t i = graph->offsets[chunk]; i < graph->offsets[chunk + 1]; i++) {
-		uint32_t edge = graph->edges[i];
+	const uint32_t *edges = graph->edges + vmat_edge_first(graph->index, chunk);
+	uint32_t count = vmat_edge_count(graph->index, chunk);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t edge = edges[i];
 
 		if (edge != VMAT_NO_CHUNK && !(search->only_starts && edge & VMAT_EDGE_INTO))
 			vmat_search_consider(search, VMAT_EDGE_CHUNK(edge));

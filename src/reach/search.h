@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "reach/edge_index.h"
+
 /* An edge, once granules have become chunks: bit 31 says that it leads into the chunk, not to its beginning. */
 #define VMAT_NO_CHUNK         UINT32_MAX
 #define VMAT_EDGE_INTO        0x80000000u
@@ -29,7 +31,7 @@
 
 struct vmat_search_graph {
 	_Atomic unsigned char *flags; /* of each chunk */
-	const uint32_t *offsets;      /* the first edge of each chunk, and one more */
+	const struct vmat_edge_index *index;
 	const uint32_t *edges;
 	size_t chunks_count;
 	unsigned char in_use; /* the flag without which a chunk is passed by */
