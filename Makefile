@@ -7,6 +7,7 @@
 #   make format              put all C files into the house's shape
 #   make lint                format, clang-tidy, gcc and clang with -Werror, layers, circles, imports
 #   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
+#   make kernel-test         tests on other kernels: Debian's 6.1 and 6.12, in QEMU     KERNEL_ARGS="--kernel 6.1"
 #   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
 #   make bench               speed against the floor and against peers
 #   make install             PREFIX (default /usr/local), DESTDIR
@@ -20,6 +21,7 @@ ARGS ?=
 TEST_ARGS ?=
 LINT_ARGS ?=
 BENCH_ARGS ?=
+KERNEL_ARGS ?=
 FUZZ_SECONDS ?= 60
 JOBS ?= 2
 
@@ -28,7 +30,7 @@ SHELL = /bin/bash
 # The lock keeps two `make` of one tree from running ninja in the same folder at once.
 NINJA = flock $(1)/.lock ninja -C $(1) --quiet | sed '/^ninja: no work to do\.$$/d'
 
-.PHONY: all deps build run test bench format lint asan fuzz install clean
+.PHONY: all deps build run test kernel-test bench format lint asan fuzz install clean
 
 all: build
 
@@ -49,6 +51,12 @@ test:
 	@scripts/configure $(BUILD) werror=$(WERROR) tests=enabled -- --prefix=$(PREFIX) $(MESON_ARGS)
 	@$(call NINJA,$(BUILD))
 	@scripts/run-tests --build $(BUILD) --jobs $(JOBS) $(TEST_ARGS)
+
+kernel-test:
+	@scripts/install-deps build test kernel
+	@scripts/configure $(BUILD) werror=$(WERROR) tests=enabled -- --prefix=$(PREFIX) $(MESON_ARGS)
+	@$(call NINJA,$(BUILD))
+	@tests/kernel/run --build $(BUILD) $(KERNEL_ARGS)
 
 bench:
 	@scripts/install-deps build bench
