@@ -37,6 +37,10 @@ static const struct cli_option output_options[] = {
 static const struct cli_option target_options[] = {
 	{ 0, "root", "DIR", CLI_FOLDER, AT(root),
 	  "read the recorded /proc in DIR instead of the living one" },
+	{ 0, "gdb", "HOST:PORT", CLI_PLACE, AT(gdb),
+	  "TARGET is firmware (ELF); read its memory from this gdb server, which halts it meanwhile" },
+	{ 0, "ram", "FILE@ADDR", CLI_IMAGES, AT(ram),
+	  "TARGET is firmware (ELF); FILE is its memory from ADDR on (may be given several times)" },
 	{ 0 },
 };
 

@@ -27,7 +27,8 @@ struct cli_args {
 	size_t operands_count;
 
 	bool help, version;
-	const char *root;
+	const char *root, *gdb;
+	struct cli_values ram;
 
 	const char *columns, *sort, *width, *colour;
 	bool all_columns, json, raw, pairs, csv, no_headings, bytes;
@@ -50,7 +51,9 @@ enum cli_value {
 	CLI_ALLOCATOR, /* glibc musl mimalloc */
 	CLI_SIZE,
 	CLI_NUMBER,
-	CLI_TEXTS, /* may be given several times: a struct cli_values */
+	CLI_PLACE,  /* HOST:PORT */
+	CLI_TEXTS,  /* may be given several times: a struct cli_values */
+	CLI_IMAGES, /* the same, of FILE@ADDR */
 };
 
 struct cli_option {
@@ -75,6 +78,7 @@ struct cli_command {
 	const char *const *text;          /* paragraphs; NULL ends them */
 	const struct cli_option *options; /* of this command only; may be NULL */
 	bool has_target, has_rows;        /* takes the options of a target, of output */
+	bool takes_firmware;              /* its target may be firmware, which has no kernel */
 	const struct vmat_list *const
 		*lists; /* the first is what -o chooses from; NULL ends them */
 	const struct cli_example *examples;

@@ -208,7 +208,7 @@ static void bash_value_cases(const struct cli_command *command)
 				puts("COMPREPLY=($(compgen -d -- \"$cur\")); return ;;");
 				continue;
 			}
-			if (o->value == CLI_FILE) {
+			if (o->value == CLI_FILE || o->value == CLI_IMAGES) {
 				puts("COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
 				continue;
 			}
@@ -286,6 +286,7 @@ static void zsh_value(const struct cli_command *command, const struct cli_option
 		fputs("_files -/", stdout);
 		break;
 	case CLI_FILE:
+	case CLI_IMAGES:
 		fputs("_files", stdout);
 		break;
 	case CLI_COLUMNS:
@@ -375,7 +376,8 @@ static void fish_options(const struct cli_command *command)
 			       command->name, o->name);
 			if (o->letter)
 				printf(" -s %c", o->letter);
-			if (o->value == CLI_FOLDER || o->value == CLI_FILE)
+			if (o->value == CLI_FOLDER || o->value == CLI_FILE ||
+			    o->value == CLI_IMAGES)
 				fputs(" -r -F", stdout);
 			else if (o->value)
 				fputs(" -x", stdout);

@@ -62,7 +62,7 @@ static int store(struct cli_args *args, const struct cli_option *option, char *v
 {
 	char *at = (char *)args + option->offset;
 
-	if (option->value == CLI_TEXTS) {
+	if (option->value == CLI_TEXTS || option->value == CLI_IMAGES) {
 		struct cli_values *values = (struct cli_values *)(void *)at;
 
 		if (values->count == CLI_VALUES_MAX)

@@ -18,10 +18,21 @@ static void note_core(struct cli_subject *subject)
 
 int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
 {
-	struct vmat_target_options options = { .size = sizeof(options), .root = args->root };
+	struct vmat_target_options options = {
+		.size = sizeof(options),
+		.root = args->root,
+		.gdb = args->gdb,
+		.ram = args->ram.values,
+		.ram_count = args->ram.count,
+	};
 	struct vmat_error err = { 0 };
 
 	*ret = (struct cli_subject){ .target = NULL };
+	if ((args->gdb || args->ram.count) && !args->command->takes_firmware)
+		return cli_usage_error(
+			"%s: firmware has no regions, pages or threads of a kernel\nTry: vmatlas "
+			"stacks, or vmatlas heap: they know the tasks and the heap of FreeRTOS",
+			args->command->name);
 	if (vmat_target_open(&ret->target, args->operands[0], &options, &err) < 0)
 		return cli_fail(&err);
 	ret->process = vmat_target_process(ret->target);

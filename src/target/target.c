@@ -16,6 +16,7 @@
 #include "sys/sys_file.h"
 #include "sys/sys_process.h"
 #include "target/core.h"
+#include "target/firmware.h"
 #include "target/process.h"
 #include "target/target_ops.h"
 
@@ -316,6 +317,26 @@ static int open_file(struct vmat_target **ret, const char *spec, struct vmat_err
 	return code;
 }
 
+static int open_firmware(struct vmat_target **ret, const char *path,
+			 const struct vmat_target_options *options, struct vmat_error *err)
+{
+	vmat_cleanup(cleanup_target) struct vmat_target *target = NULL;
+	int code;
+
+	if (options->root || (options->gdb && options->ram_count))
+		return vmat_error_set(
+			err, -EINVAL,
+			"memory comes from a gdb server, from images or from a record: "
+			"give one of --gdb, --ram and --root");
+	target = vmat_target_new(&vmat_firmware_ops);
+	if (!target)
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	code = vmat_firmware_open(target, path, options, err);
+	if (!code)
+		*ret = vmat_take_ptr(&target);
+	return code;
+}
+
 int vmat_target_open(struct vmat_target **ret, const char *spec,
 		     const struct vmat_target_options *options, struct vmat_error *err)
 {
@@ -327,7 +348,7 @@ int vmat_target_open(struct vmat_target **ret, const char *spec,
 	int code;
 
 	if (options && (options->gdb || options->ram_count))
-		return vmat_error_set(err, -EOPNOTSUPP, "firmware cannot be read yet");
+		return open_firmware(ret, spec, options, err);
 	if (root < 0)
 		return vmat_error_set(err, root, "%s cannot be opened: %s",
 				      root_path ? root_path : "/proc", strerrordesc_np(-root));

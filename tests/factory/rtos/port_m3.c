@@ -8,8 +8,12 @@
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define UART_DATA         REGISTER(0x4000c000)
 #define UART_FLAGS        REGISTER(0x4000c018)
+#define SYSTEM_CLOCK      REGISTER(0x400fe060)
 #define SYSTICK_CONTROL   REGISTER(0xe000e010)
 #define SYSTICK_RELOAD    REGISTER(0xe000e014)
+
+/* As it is after a reset; only when it is written does QEMU give the processor, and so SysTick, a clock. */
+#define SYSTEM_CLOCK_RESET 0x078e3ad1
 
 enum { UART_FULL = 1 << 5, SYSTICK_ON = 7, CYCLES_PER_TICK = 12000 };
 
@@ -75,6 +79,7 @@ void reset(void)
 	for (uint32_t *at = link_bss; at < link_bss_end;)
 		*at++ = 0;
 	scenario_run();
+	SYSTEM_CLOCK = SYSTEM_CLOCK_RESET;
 	SYSTICK_RELOAD = CYCLES_PER_TICK;
 	SYSTICK_CONTROL = SYSTICK_ON;
 	for (;;)

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/sys_socket.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/sys_ptrace.h"
+
+/* Waits for an event until a point in time: 0, -ETIMEDOUT or -errno. */
+static int wait_until(int fd, short events, uint64_t end_ns)
+{
+	for (;;) {
+		uint64_t now_ns = vmat_sys_now_ns();
+		struct pollfd waiting = { .fd = fd, .events = events };
+		/* Rounded up, so that it does not turn in circles for the last millisecond. */
+		int left_ms = now_ns < end_ns ? (int)((end_ns - now_ns + 999999) / 1000000) : 0;
+		int got = poll(&waiting, 1, left_ms);
+
+		if (got > 0)
+			return 0;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (now_ns >= end_ns)
+			return -ETIMEDOUT;
+	}
+}
+
+static uint64_t end_of(int timeout_ms)
+{
+	return vmat_sys_now_ns() + (uint64_t)timeout_ms * 1000000;
+}
+
+static int connect_to(const struct addrinfo *address, uint64_t end_ns)
+{
+	const int on = 1;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			address->ai_protocol);
+	int err = 0;
+	socklen_t size = sizeof(err);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, address->ai_addr, address->ai_addrlen) < 0)
+		err = errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
+	if (!err)
+		err = wait_until(fd, POLLOUT, end_ns);
+	if (!err && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
+		err = errno;
+	if (err) {
+		close(fd);
+		return err > 0 ? -err : err;
+	}
+	/* Each request waits for its answer: a small packet must not be held back. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+int vmat_sys_socket_connect(const char *host, const char *port, int timeout_ms)
+{
+	const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM };
+	uint64_t end_ns;
+	struct addrinfo *found = NULL;
+	int saved = errno, fd = -ENXIO;
+
+	if (getaddrinfo(host, port, &wanted, &found) == 0) {
+		end_ns = end_of(timeout_ms);
+		for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next)
+			fd = connect_to(a, end_ns);
+		freeaddrinfo(found);
+	}
+	errno = saved;
+	return fd;
+}
+
+int vmat_sys_socket_send(int fd, const void *bytes, size_t size, int timeout_ms)
+{
+	uint64_t end_ns = end_of(timeout_ms);
+	const char *at = bytes;
+	int saved = errno, err = 0;
+
+	while (size && !err) {
+		ssize_t sent = send(fd, at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent >= 0) {
+			at += sent;
+			size -= (size_t)sent;
+		} else if (errno == EAGAIN) {
+			err = wait_until(fd, POLLOUT, end_ns);
+		} else if (errno != EINTR) {
+			err = -errno;
+		}
+	}
+	errno = saved;
+	return err;
+}
+
+ssize_t vmat_sys_socket_receive(int fd, void *bytes, size_t size, int timeout_ms)
+{
+	int saved = errno;
+	ssize_t got = wait_until(fd, POLLIN, end_of(timeout_ms));
+
+	if (!got) {
+		do
+			got = recv(fd, bytes, size, MSG_DONTWAIT);
+		while (got < 0 && errno == EINTR);
+		if (got < 0)
+			got = -errno;
+	}
+	errno = saved;
+	return got;
+}
+
+int vmat_sys_socket_pair(int ret[2])
+{
+	int saved = errno;
+	int err = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret) < 0 ? -errno : 0;
+
+	errno = saved;
+	return err;
+}
