@@ -6,8 +6,10 @@
 #include <linux/ptrace.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -373,6 +375,14 @@ void vmat_sys_tracer_reap(pid_t pid)
 {
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+void vmat_sys_run_first(void)
+{
+	const struct sched_param lowest = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest))
+		setpriority(PRIO_PROCESS, 0, -20);
 }
 
 int vmat_sys_die_after(uint64_t timeout_ns)

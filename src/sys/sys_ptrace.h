@@ -114,6 +114,13 @@ void vmat_sys_tracer_die(void);
 void vmat_sys_tracer_reap(pid_t pid);
 
 /*
+ * From now on this thread runs before others, where we may ask for that (CAP_SYS_NICE, RLIMIT_RTPRIO, RLIMIT_NICE): for a moment, in
+ * which others wait for what it does. Measured: on two processors with 13 threads that want to run, one that needed 0.3 ms waited
+ * for 485 ms.
+ */
+void vmat_sys_run_first(void);
+
+/*
  * The kernel kills this process after that time, also when it hangs or is stopped; 0: never mind.
  * For a tracer: the kernel lets the traced threads go.
  */

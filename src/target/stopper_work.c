@@ -37,6 +37,7 @@ static void stop_all(void *context)
 {
 	struct vmat_stopper *s = context;
 
+	vmat_sys_run_first();
 	if (vmat_stopper_stop_all(s))
 		return;
 	if (!vmat_sys_channel_send(s->channel, VMAT_WORD_STANDS))
