@@ -228,13 +228,13 @@ static const struct symbol *symbol_at(const struct table *table, uint64_t addr, 
 	return near;
 }
 
-static bool has_build_id(Elf *elf, const struct vmat_parse *parse)
+static bool has_build_id(Elf *elf, const struct vmat_symbol_file *file)
 {
 	const void *id;
 	ssize_t size = dwelf_elf_gnu_build_id(elf, &id);
 
-	return size == (ssize_t)parse->file.build_id_size &&
-	       memcmp(id, parse->build_id, (size_t)size) == 0;
+	return size == (ssize_t)file->build_id_size &&
+	       memcmp(id, file->build_id, (size_t)size) == 0;
 }
 
 /* The address that a variable's location is, when it is one and does not change. */
@@ -385,24 +385,31 @@ static Elf *open_elf(int fd)
 	return elf;
 }
 
+int vmat_symbols_open(const struct vmat_symbol_file *file, Elf **ret_elf, Elf **ret_debug)
+{
+	elf_version(EV_CURRENT);
+	*ret_elf = open_elf(file->fd);
+	if (!*ret_elf)
+		return VMAT_PARSER_MALFORMED;
+	if (!file->build_id)
+		return VMAT_PARSER_NOTHING;
+	if (!has_build_id(*ret_elf, file))
+		return VMAT_PARSER_OTHER_FILE;
+	*ret_debug = open_elf(file->debug_fd);
+	if (*ret_debug && !has_build_id(*ret_debug, file)) {
+		elf_end(*ret_debug);
+		*ret_debug = NULL;
+	}
+	return VMAT_PARSER_NOTHING;
+}
+
 void vmat_symbols_parse(struct vmat_parse *parse)
 {
 	struct table table = { 0 };
-	Elf *elf, *debug = NULL;
+	Elf *elf = NULL, *debug = NULL;
 
-	elf_version(EV_CURRENT);
-	elf = open_elf(parse->file.fd);
-	if (!elf) {
-		parse->verdict = VMAT_PARSER_MALFORMED;
-	} else if (parse->file.build_id && !has_build_id(elf, parse)) {
-		parse->verdict = VMAT_PARSER_OTHER_FILE;
-	} else {
-		if (parse->file.build_id)
-			debug = open_elf(parse->file.debug_fd);
-		if (debug && !has_build_id(debug, parse)) {
-			elf_end(debug);
-			debug = NULL;
-		}
+	parse->verdict = vmat_symbols_open(&parse->file, &elf, &debug);
+	if (!parse->verdict) {
 		read_table(&table, elf, debug);
 		if (table.count)
 			qsort(table.symbols, table.count, sizeof(*table.symbols), compare_symbols);

@@ -5,6 +5,8 @@
 #ifndef VMAT_SYMBOL_PARSER_H
 #define VMAT_SYMBOL_PARSER_H
 
+#include <libelf.h>
+
 #include <vmatlas/symbols.h>
 
 enum vmat_parser_verdict {
@@ -23,6 +25,12 @@ struct vmat_parse {
 	size_t count;
 	struct vmat_place places[]; /* ascending by address */
 };
+
+/*
+ * Opens the file and, when it is of the same build, its debug file (else NULL). Its build id must be file->build_id, if
+ * that is not NULL. VMAT_PARSER_NOTHING, or a verdict; the caller ends both with elf_end in any case.
+ */
+int vmat_symbols_open(const struct vmat_symbol_file *file, Elf **ret_elf, Elf **ret_debug);
 
 /* Fills parse->places. May crash, hang or take all memory when the file wants it so. */
 void vmat_symbols_parse(struct vmat_parse *parse);

@@ -13,6 +13,7 @@
 #include <vmatlas/symbols.h>
 
 #include "base/cleanup.h"
+#include "symbols/layout_parser.h"
 #include "symbols/symbol_parser.h"
 #include "sys/sys_jail.h"
 #include "sys/sys_process.h"
@@ -152,6 +153,79 @@ int vmat_symbols_find(const struct vmat_symbol_file *file, struct vmat_place *pl
 	for (size_t i = 0; !code && i < count; i++)
 		take_place(&places[ranked[i].index], &shared->places[i],
 			   verdict == VMAT_PARSER_DONE);
+	vmat_sys_shared_free(shared, size);
+	return code;
+}
+
+/* One answer of the child, checked: nothing but numbers and its own path is taken. */
+static void take_datum(struct vmat_datum *datum, const struct vmat_datum *answer)
+{
+	char path[VMAT_DATUM_PATH];
+
+	memcpy(path, datum->path, sizeof(path));
+	*datum = *answer;
+	memcpy(datum->path, path, sizeof(path));
+	if (datum->kind > VMAT_DATUM_OTHER)
+		datum->kind = VMAT_DATUM_UNTYPED;
+}
+
+static void parse_layout(void *context)
+{
+	vmat_layout_parse(context);
+}
+
+static int ask_layout(struct vmat_layout_parse *shared, const struct vmat_symbol_file *file,
+		      struct vmat_error *err)
+{
+	int fds[2] = { file->fd, file->debug_fd };
+	int code;
+
+	if (file->debug_fd >= 0 && file->debug_fd < file->fd) {
+		fds[0] = file->debug_fd;
+		fds[1] = file->fd;
+	}
+	code = run_jailed(parse_layout, shared, fds, file->debug_fd >= 0 ? 2 : 1);
+	return code || shared->verdict != VMAT_PARSER_DONE ? explain(code, shared->verdict, err) : 0;
+}
+
+int vmat_layout_find(const struct vmat_symbol_file *file, struct vmat_program *ret,
+		     struct vmat_datum *data, size_t count, struct vmat_error *err)
+{
+	const size_t size = sizeof(struct vmat_layout_parse) + count * sizeof(*data);
+	const uint64_t unknown = VMAT_UNKNOWN(VMAT_NOT_FOUND);
+	struct vmat_layout_parse *shared;
+	int code = check_jail(err);
+
+	if (code)
+		return code;
+	if (count > PLACES_MAX || file->build_id_size > sizeof(shared->build_id))
+		return vmat_error_set(err, -EINVAL, "too many names at once");
+	shared = vmat_sys_shared_alloc(size);
+	if (!shared)
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	shared->file = *file;
+	shared->file.build_id = file->build_id ? shared->build_id : NULL;
+	if (file->build_id)
+		memcpy(shared->build_id, file->build_id, file->build_id_size);
+	shared->count = count;
+	for (size_t i = 0; i < count; i++) {
+		end_text(data[i].path, sizeof(data[i].path));
+		shared->data[i] = (struct vmat_datum){
+			.addr = unknown,
+			.symbol_size = unknown,
+			.offset = unknown,
+			.size = unknown,
+			.count = unknown,
+			.holder_size = unknown,
+			.target_size = unknown,
+		};
+		memcpy(shared->data[i].path, data[i].path, sizeof(data[i].path));
+	}
+	code = ask_layout(shared, file, err);
+	for (size_t i = 0; !code && i < count; i++)
+		take_datum(&data[i], &shared->data[i]);
+	if (!code)
+		*ret = shared->program;
 	vmat_sys_shared_free(shared, size);
 	return code;
 }
