@@ -33,7 +33,7 @@ enum vmat_datum_kind {
 struct vmat_datum {
 	char path[VMAT_DATUM_PATH]; /* asked for */
 	enum vmat_datum_kind kind;  /* of one element of an array */
-	bool is_signed;
+	bool is_signed, is_array;
 	uint64_t addr;        /* of the variable alone: a path with steps has none */
 	uint64_t symbol_size; /* st_size of the variable */
 	uint64_t offset; /* from the beginning of the variable, or of what the last pointer on the way points at */

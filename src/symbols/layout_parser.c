@@ -225,6 +225,7 @@ static void follow(struct vmat_datum *datum, Dwarf_Die type)
 	bool is_bit_field = false;
 	Dwarf_Die field;
 
+	datum->is_array = dwarf_tag(&type) == DW_TAG_array_type;
 	if (!element_type(&type, &count))
 		return;
 	datum->holder_size = size_of(&type);
@@ -238,7 +239,10 @@ static void follow(struct vmat_datum *datum, Dwarf_Die type)
 			datum->holder_size = size_of(&type);
 		}
 		if (!is_compound(&type) || !find_field(&type, step, length, &field, &offset, 0) ||
-		    !plain_type(&field, &type) || !element_type(&type, &count))
+		    !plain_type(&field, &type))
+			return;
+		datum->is_array = dwarf_tag(&type) == DW_TAG_array_type;
+		if (!element_type(&type, &count))
 			return;
 		is_bit_field = dwarf_hasattr(&field, DW_AT_bit_size) == 1;
 		step += length;
