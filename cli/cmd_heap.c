@@ -13,6 +13,7 @@
 #include "report.h"
 #include "strip_text.h"
 #include "subject.h"
+#include "tasks.h"
 
 #define SCHEMA "vmatlas/heap/1"
 
@@ -300,10 +301,14 @@ static int heap_run(const struct cli_args *args)
 					     .expect = cli_expect_stop };
 	struct cli_output output;
 	struct cli_subject subject;
-	int code = cli_output_init(&output, args,
-				   args->map      ? &vmat_list_cells
-				   : args->chunks ? &vmat_list_chunks
-						  : &vmat_list_arenas);
+	int code;
+
+	if (cli_tasks_wanted(args))
+		return cli_rtos_heap_run(args);
+	code = cli_output_init(&output, args,
+			       args->map      ? &vmat_list_cells
+			       : args->chunks ? &vmat_list_chunks
+					      : &vmat_list_arenas);
 
 	if (!code && args->map && args->chunks)
 		return cli_usage_error("choose one of --map and --chunks");
@@ -337,6 +342,8 @@ static const struct cli_option options[] = {
 	  "do not stop the process for more milliseconds than this (2000)" },
 	{ 0, "snapshot", NULL, CLI_NO_VALUE, AT(snapshot),
 	  "fork the process and read the copy, also when its heap is small" },
+	{ 0, "rtos", NULL, CLI_NO_VALUE, AT(rtos),
+	  "the heap of FreeRTOS in it, instead of malloc's; the process is not stopped" },
 	{ 0 },
 };
 
@@ -366,6 +373,7 @@ static const struct vmat_list *const lists[] = { &vmat_list_arenas,
 						 &vmat_list_findings,
 						 &vmat_list_chunks,
 						 &vmat_list_cells,
+						 &vmat_list_rtos_heap,
 						 NULL };
 
 const struct cli_command cli_heap_command = {

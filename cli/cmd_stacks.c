@@ -7,11 +7,12 @@
 
 #include "report.h"
 #include "subject.h"
+#include "tasks.h"
 
 #define SCHEMA "vmatlas/stacks/1"
 
 static int write_stacks(const struct cli_subject *subject, const struct cli_output *output,
-			const struct vmat_stacks *stacks)
+			const struct vmat_stacks *stacks, const struct vmat_rtos *rtos)
 {
 	struct vmat_rows rows = { .list = &vmat_list_threads,
 				  .model = stacks,
@@ -28,7 +29,10 @@ static int write_stacks(const struct cli_subject *subject, const struct cli_outp
 			if (stacks->verdict[0])
 				cli_line("%s\n", stacks->verdict);
 		}
-		return cli_output_rows(output, &rows);
+		r = cli_output_rows(output, &rows);
+		return r < 0 || !rtos || !cli_output_has_heads(output)
+			       ? r
+			       : cli_tasks_write_beside(output, rtos, stacks);
 	}
 	json = cli_document_begin(subject, SCHEMA);
 	if (!json)
@@ -36,6 +40,8 @@ static int write_stacks(const struct cli_subject *subject, const struct cli_outp
 	vmat_json_string(json, "method", stacks->method);
 	vmat_json_string(json, "verdict", stacks->verdict[0] ? stacks->verdict : NULL);
 	r = cli_output_json(output, json, &rows);
+	if (rtos)
+		cli_tasks_json_beside(json, rtos, stacks);
 	finished = cli_document_end(json);
 	return r < 0 ? r : finished;
 }
@@ -45,6 +51,7 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 {
 	struct vmat_error *err = &subject->error;
 	struct vmat_stacks *stacks;
+	struct vmat_rtos *rtos;
 	int r = vmat_stacks_read(&stacks, subject->target, subject->atlas->map, err);
 
 	if (r < 0) {
@@ -53,9 +60,11 @@ static int read_and_write(struct cli_subject *subject, const struct cli_output *
 	}
 	if (stacks->is_partial)
 		cli_subject_note(subject, stacks->partial_why);
+	rtos = cli_tasks_beside(subject);
 	cli_subject_check(subject);
-	r = write_stacks(subject, output, stacks);
+	r = write_stacks(subject, output, stacks, rtos);
 	cli_subject_warn(subject);
+	vmat_rtos_free(rtos);
 	vmat_stacks_free(stacks);
 	return cli_written(r, CLI_OK);
 }
@@ -64,8 +73,17 @@ static int stacks_run(const struct cli_args *args)
 {
 	struct cli_output output;
 	struct cli_subject subject;
-	int code = cli_output_init(&output, args, &vmat_list_threads);
+	int code;
 
+	if (args->plan)
+		return cli_plan_run(args);
+	if (args->word || args->tcb || args->heap)
+		return cli_usage_error("--word, --tcb and --heap belong to --plan");
+	if (!args->operands_count)
+		return cli_usage_error("stacks: TARGET is missing\nUsage: vmatlas stacks [options] TARGET");
+	if (cli_tasks_wanted(args))
+		return cli_tasks_run(args);
+	code = cli_output_init(&output, args, &vmat_list_threads);
 	if (!code)
 		code = cli_subject_open(&subject, args);
 	if (code)
@@ -78,11 +96,28 @@ static int stacks_run(const struct cli_args *args)
 	return code;
 }
 
+#define AT(member) offsetof(struct cli_args, member)
+
+static const struct cli_option options[] = {
+	{ 0, "rtos", NULL, CLI_NO_VALUE, AT(rtos),
+	  "show the tasks of FreeRTOS alone: with -o, --csv and the like" },
+	{ 0, "plan", "LIST", CLI_NUMBER, AT(plan),
+	  "NAME:DEPTH,...: what these tasks will take of each heap of FreeRTOS; depths in words. TARGET is "
+	  "then the ELF file that tells the sizes of a TCB and of a word, or nothing" },
+	{ 0, "word", "BYTES", CLI_NUMBER, AT(word), "for --plan: bytes in a word of a stack (4)" },
+	{ 0, "tcb", "BYTES", CLI_NUMBER, AT(tcb), "for --plan: sizeof(TCB_t)" },
+	{ 0, "heap", "SIZE", CLI_SIZE, AT(heap), "for --plan: configTOTAL_HEAP_SIZE" },
+	{ 0 },
+};
+
 static const struct cli_example examples[] = {
 	{ "1234", "the stacks of process 1234" },
 	{ "-o TID,NAME,BEGIN,END,SIZE,GUARD,GAP -b 1234", "begin, end and size in bytes" },
 	{ "-x HIGH 1234", "the thread that went deepest comes last" },
 	{ "-J 1234", "for a program" },
+	{ "--rtos 1234", "the tasks of FreeRTOS in it" },
+	{ "--plan main:1000,idle:128 --word 4 --heap 25k",
+	  "what two tasks will take of a heap of FreeRTOS" },
 	{ 0 },
 };
 
@@ -95,18 +130,26 @@ static const char *const text[] = {
 	"told apart, and those of exited threads that glibc keeps are shown too. The target is "
 	"never "
 	"stopped. A stack pointer is known only while its thread is blocked.",
+	"Of a program that runs FreeRTOS the tasks are shown, too: the stack of each in words and bytes, and how many "
+	"words of it were never used.",
 	NULL,
 };
 
-static const struct vmat_list *const lists[] = { &vmat_list_threads, NULL };
+static const struct vmat_list *const lists[] = { &vmat_list_threads,
+						 &vmat_list_tasks,
+						 &vmat_list_rtos,
+						 &vmat_list_rtos_findings,
+						 &vmat_list_plan,
+						 NULL };
 
 const struct cli_command cli_stacks_command = {
 	.name = "stacks",
 	.operands = "TARGET",
-	.operands_min = 1,
+	.operands_min = 0, /* --plan needs none */
 	.operands_max = 1,
 	.summary = "every thread's stack: begin, end, size, guard, gap, used",
 	.text = text,
+	.options = options,
 	.has_target = true,
 	.has_rows = true,
 	.lists = lists,

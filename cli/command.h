@@ -38,6 +38,8 @@ struct cli_args {
 	struct cli_values exclude_roots;
 	const char *file;
 	bool force;
+	bool rtos;
+	const char *plan, *word, *tcb, *heap;
 };
 
 /* What an option's value is: for the completions. */

@@ -21,6 +21,7 @@
 #include <vmatlas/heap.h>
 #include <vmatlas/page.h>
 #include <vmatlas/reach.h>
+#include <vmatlas/rtos.h>
 #include <vmatlas/strip.h>
 
 #ifdef __cplusplus
@@ -239,6 +240,17 @@ struct vmat_owner_groups *vmat_owner_groups_free(struct vmat_owner_groups *group
 extern const struct vmat_list vmat_list_owners; /* struct vmat_owner_groups */
 
 extern const struct vmat_list vmat_list_threads; /* struct vmat_stacks */
+
+struct vmat_tasks_view {
+	const struct vmat_rtos *rtos;
+	const struct vmat_stacks *stacks; /* of the process; NULL: firmware, or not read */
+};
+extern const struct vmat_list vmat_list_tasks;         /* struct vmat_tasks_view */
+extern const struct vmat_list vmat_list_rtos;          /* struct vmat_rtos: one row */
+extern const struct vmat_list vmat_list_rtos_findings; /* struct vmat_rtos: findings */
+extern const struct vmat_list vmat_list_rtos_heap;     /* struct vmat_rtos: one row */
+/* struct vmat_plan: its tasks, then their sum, then what is left of the heap */
+extern const struct vmat_list vmat_list_plan;
 
 struct vmat_runs_view {
 	const struct vmat_pages *pages;

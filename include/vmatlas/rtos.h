@@ -90,7 +90,8 @@ struct vmat_rtos_heap {
 	unsigned scheme;     /* 1 to 5; 0: no heap of FreeRTOS is linked */
 	const char *why;     /* the names that tell the scheme */
 	uint64_t addr;       /* ucHeap; unknown for heap_3 and heap_5 */
-	uint64_t total;      /* its size */
+	uint64_t size;       /* configTOTAL_HEAP_SIZE: sizeof(ucHeap) */
+	uint64_t total;      /* of it, what blocks can have: without alignment and end mark */
 	uint64_t free;       /* xFreeBytesRemaining; heap_1: what lies behind xNextFreeByte */
 	uint64_t minimum_free; /* xMinimumEverFreeBytesRemaining */
 	uint64_t free_blocks;  /* on the list */

@@ -21,6 +21,7 @@ void vmat_rtos_heap_scheme(struct vmat_rtos_reading *reading)
 
 	*heap = (struct vmat_rtos_heap){
 		.addr = unknown,
+		.size = unknown,
 		.total = unknown,
 		.free = unknown,
 		.minimum_free = unknown,
@@ -107,8 +108,8 @@ static bool is_place(const struct vmat_rtos_heap *heap, uint64_t addr, uint64_t 
 	if (!vmat_is_known(size) || size < heap->header)
 		return false;
 	return !vmat_is_known(heap->addr) ||
-	       (addr >= heap->addr && addr - heap->addr < heap->total &&
-		size <= heap->total - (addr - heap->addr));
+	       (addr >= heap->addr && addr - heap->addr < heap->size &&
+		size <= heap->size - (addr - heap->addr));
 }
 
 static void walk_free(struct vmat_rtos_reading *reading)
@@ -134,7 +135,7 @@ static void walk_free(struct vmat_rtos_reading *reading)
 		uint64_t size = vmat_rtos_block_size(reading, at);
 
 		if (heap->free_blocks == BLOCKS_MAX ||
-		    (vmat_is_known(heap->total) && heap->free_listed > heap->total)) {
+		    (vmat_is_known(heap->size) && heap->free_listed > heap->size)) {
 			broken(reading, at, "runs in a circle");
 			return;
 		}
@@ -187,14 +188,14 @@ static void walk_all(struct vmat_rtos_reading *reading)
 
 	if (heap->scheme == 2) {
 		/* configADJUSTED_HEAP_SIZE, from the first aligned address within the first bytes. */
-		end = start + heap->total - alignment;
+		end = start + heap->size - alignment;
 		if (walk_blocks(reading, start, end, &blocks, &bad))
 			goto found;
 		start += alignment;
 		end += alignment;
 	} else {
 		end = vmat_rtos_value(reading, RTOS_END_POINTER);
-		if (!vmat_is_known(end) || end < heap->addr || end - heap->addr > heap->total) {
+		if (!vmat_is_known(end) || end < heap->addr || end - heap->addr > heap->size) {
 			vmat_rtos_find(reading->rtos, VMAT_RTOS_DAMAGE,
 				       vmat_rtos_addr(reading, RTOS_END_POINTER),
 				       "pxEnd does not point into ucHeap");
@@ -207,7 +208,8 @@ static void walk_all(struct vmat_rtos_reading *reading)
 		return;
 	}
 found:
-	heap->used = end - start - heap->free_listed;
+	heap->total = end - start;
+	heap->used = heap->total - heap->free_listed;
 	heap->used_blocks = blocks - heap->free_blocks;
 }
 
@@ -223,12 +225,12 @@ static void check_free(struct vmat_rtos_reading *reading)
 			       "xFreeBytesRemaining says %" PRIu64
 			       " bytes, the list of free blocks holds %" PRIu64,
 			       heap->free, heap->free_listed);
-	if (vmat_is_known(heap->total) && vmat_is_known(heap->minimum_free) &&
-	    heap->minimum_free < heap->total / 10)
+	if (vmat_is_known(heap->size) && vmat_is_known(heap->minimum_free) &&
+	    heap->minimum_free < heap->size / 10)
 		vmat_rtos_find(rtos, VMAT_RTOS_WARNING, addr,
 			       "the heap had only %" PRIu64 " of %" PRIu64
 			       " bytes free once: less than 10 %%",
-			       heap->minimum_free, heap->total);
+			       heap->minimum_free, heap->size);
 }
 
 static void read_mark(struct vmat_rtos_reading *reading)
@@ -236,16 +238,17 @@ static void read_mark(struct vmat_rtos_reading *reading)
 	struct vmat_rtos_heap *heap = &reading->rtos->heap;
 	uint64_t next = vmat_rtos_value(reading, RTOS_NEXT_FREE), alignment = alignment_of(reading);
 
-	if (!vmat_is_known(next) || !vmat_is_known(heap->total) || heap->total < alignment)
+	if (!vmat_is_known(next) || !vmat_is_known(heap->size) || heap->size < alignment)
 		return;
-	if (next > heap->total) {
+	if (next > heap->size) {
 		vmat_rtos_find(reading->rtos, VMAT_RTOS_DAMAGE,
 			       vmat_rtos_addr(reading, RTOS_NEXT_FREE),
 			       "xNextFreeByte lies behind the end of the heap");
 		return;
 	}
 	heap->used = next;
-	heap->free = next < heap->total - alignment ? heap->total - alignment - next : 0;
+	heap->total = heap->size - alignment;
+	heap->free = next < heap->total ? heap->total - next : 0;
 	heap->minimum_free = heap->largest_free = heap->free; /* nothing is ever freed */
 	snprintf(heap->why_not, sizeof(heap->why_not),
 		 "free space as for a portBYTE_ALIGNMENT of %" PRIu64, alignment);
@@ -264,7 +267,7 @@ void vmat_rtos_heap_read(struct vmat_rtos_reading *reading)
 	if (vmat_is_known(array->addr) && vmat_is_known(array->size) &&
 	    vmat_is_known(array->count) && array->is_array) {
 		heap->addr = vmat_rtos_addr(reading, RTOS_HEAP);
-		heap->total = array->size * array->count;
+		heap->size = array->size * array->count;
 	} else {
 		snprintf(heap->why_not, sizeof(heap->why_not),
 			 "the size of the heap's regions is known to the caller of vPortDefineHeapRegions() alone");
@@ -290,7 +293,7 @@ void vmat_rtos_heap_read(struct vmat_rtos_reading *reading)
 		return;
 	}
 	walk_free(reading);
-	if (vmat_is_known(heap->total) && vmat_is_known(heap->free_listed))
+	if (vmat_is_known(heap->size) && vmat_is_known(heap->free_listed))
 		walk_all(reading);
 	check_free(reading);
 }

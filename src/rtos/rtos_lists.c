@@ -18,6 +18,7 @@ struct list {
 	const char *name;
 	unsigned index; /* of an array of lists */
 	bool is_array;
+	bool is_pending; /* xPendingReadyList */
 	enum vmat_task_state state; /* of the tasks in it */
 };
 
@@ -143,6 +144,11 @@ static bool take_item(struct walk *walk, const unsigned char *item, size_t size,
 		return false;
 	}
 	if (task_at(reading->rtos, owner)) {
+		/* Its event was there while the scheduler was suspended: it keeps its place in the list that it waited in. */
+		if (walk->list.is_pending) {
+			task_at(reading->rtos, owner)->state = VMAT_TASK_READY;
+			return true;
+		}
 		damaged(walk, item_addr, "it holds a task that another list has, too");
 		return true;
 	}
@@ -218,6 +224,7 @@ static void walk_variable(struct walk *walk, enum vmat_rtos_name name, enum vmat
 		.name = datum->path,
 		.state = state,
 		.is_array = datum->is_array,
+		.is_pending = name == RTOS_PENDING,
 	};
 	for (uint64_t i = 0; i < (vmat_is_known(datum->count) ? datum->count : 1) &&
 			     i < VMAT_RTOS_TASKS_MAX && !walk->reading->has_failed;
@@ -316,11 +323,11 @@ int vmat_rtos_lists_read(struct vmat_rtos_reading *reading, struct vmat_error *e
 	running = vmat_rtos_value(reading, RTOS_RUNNING);
 	rtos->is_scheduler_running = !vmat_is_known(running) || running;
 	walk_variable(&walk, RTOS_READY, VMAT_TASK_READY);
-	walk_variable(&walk, RTOS_PENDING, VMAT_TASK_READY);
 	walk_variable(&walk, RTOS_DELAYED_1, VMAT_TASK_BLOCKED);
 	walk_variable(&walk, RTOS_DELAYED_2, VMAT_TASK_BLOCKED);
 	walk_variable(&walk, RTOS_SUSPENDED, VMAT_TASK_SUSPENDED);
 	walk_variable(&walk, RTOS_TERMINATION, VMAT_TASK_DELETED);
+	walk_variable(&walk, RTOS_PENDING, VMAT_TASK_READY);
 	mark_running(reading);
 	code = check_match(&walk, err);
 	if (code)

@@ -100,7 +100,7 @@ static void read_header(struct vmat_rtos_reading *reading, const struct vmat_tas
 {
 	const struct vmat_rtos_heap *heap = &reading->rtos->heap;
 	bool is_inside = vmat_is_known(heap->addr) && task->stack_addr > heap->addr &&
-			 task->stack_addr - heap->addr < heap->total;
+			 task->stack_addr - heap->addr < heap->size;
 	uint64_t header = heap->header, addr = task->stack_addr - header, size;
 
 	if (heap->scheme == 3) {
@@ -113,7 +113,7 @@ static void read_header(struct vmat_rtos_reading *reading, const struct vmat_tas
 	if (is_inside)
 		notes->header_addr = addr;
 	if (!vmat_is_known(size) || size <= header || size > SIZE_MAX_BYTES ||
-	    (is_inside && size > heap->total - (addr - heap->addr)))
+	    (is_inside && size > heap->size - (addr - heap->addr)))
 		return;
 	/* Where the heap's ends are not known, the header must at least have the mark of being allocated. */
 	if (!is_inside) {
@@ -176,8 +176,8 @@ static uint64_t next_above(const struct vmat_rtos_reading *reading, uint64_t add
 			next = task->tcb_addr;
 	}
 	if (vmat_is_known(rtos->heap.addr) && addr >= rtos->heap.addr &&
-	    addr - rtos->heap.addr < rtos->heap.total) {
-		uint64_t end = rtos->heap.addr + rtos->heap.total;
+	    addr - rtos->heap.addr < rtos->heap.size) {
+		uint64_t end = rtos->heap.addr + rtos->heap.size;
 
 		if (rtos->heap.scheme == 1 && vmat_is_known(rtos->heap.used))
 			end = vmat_rtos_align(rtos->heap.addr, 8) + rtos->heap.used;

@@ -37,9 +37,11 @@ static volatile UBaseType_t uxCurrentNumberOfTasks KEEP;
 #endif
 #if CORES > 1
 TCB_t *volatile pxCurrentTCBs[CORES];
-static TCB_t *xIdleTaskHandles[CORES] KEEP;
 #else
 TCB_t *volatile pxCurrentTCB;
+#endif
+#if SHAPE >= 11
+static TCB_t *xIdleTaskHandles[CORES] KEEP;
 #endif
 static volatile TickType_t xTickCount;
 static volatile UBaseType_t uxTopReadyPriority KEEP;
