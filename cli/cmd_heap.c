@@ -367,14 +367,10 @@ static const char *const text[] = {
 	NULL,
 };
 
-static const struct vmat_list *const lists[] = { &vmat_list_arenas,
-						 &vmat_list_histogram,
-						 &vmat_list_pinned,
-						 &vmat_list_findings,
-						 &vmat_list_chunks,
-						 &vmat_list_cells,
-						 &vmat_list_rtos_heap,
-						 NULL };
+static const struct vmat_list *const lists[] = { &vmat_list_arenas,    &vmat_list_histogram,
+						 &vmat_list_pinned,    &vmat_list_findings,
+						 &vmat_list_chunks,    &vmat_list_cells,
+						 &vmat_list_rtos_heap, NULL };
 
 const struct cli_command cli_heap_command = {
 	.name = "heap",

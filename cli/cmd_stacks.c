@@ -80,7 +80,8 @@ static int stacks_run(const struct cli_args *args)
 	if (args->word || args->tcb || args->heap)
 		return cli_usage_error("--word, --tcb and --heap belong to --plan");
 	if (!args->operands_count)
-		return cli_usage_error("stacks: TARGET is missing\nUsage: vmatlas stacks [options] TARGET");
+		return cli_usage_error(
+			"stacks: TARGET is missing\nUsage: vmatlas stacks [options] TARGET");
 	if (cli_tasks_wanted(args))
 		return cli_tasks_run(args);
 	code = cli_output_init(&output, args, &vmat_list_threads);
@@ -115,7 +116,6 @@ static const struct cli_example examples[] = {
 	{ "-o TID,NAME,BEGIN,END,SIZE,GUARD,GAP -b 1234", "begin, end and size in bytes" },
 	{ "-x HIGH 1234", "the thread that went deepest comes last" },
 	{ "-J 1234", "for a program" },
-	{ "--rtos 1234", "the tasks of FreeRTOS in it" },
 	{ "--plan main:1000,idle:128 --word 4 --heap 25k",
 	  "what two tasks will take of a heap of FreeRTOS" },
 	{ 0 },
@@ -135,12 +135,9 @@ static const char *const text[] = {
 	NULL,
 };
 
-static const struct vmat_list *const lists[] = { &vmat_list_threads,
-						 &vmat_list_tasks,
-						 &vmat_list_rtos,
-						 &vmat_list_rtos_findings,
-						 &vmat_list_plan,
-						 NULL };
+static const struct vmat_list *const lists[] = { &vmat_list_threads, &vmat_list_tasks,
+						 &vmat_list_rtos,    &vmat_list_rtos_findings,
+						 &vmat_list_plan,    NULL };
 
 const struct cli_command cli_stacks_command = {
 	.name = "stacks",

@@ -31,9 +31,10 @@ static int take_task(struct vmat_plan *plan, const char *text, size_t size)
 			task->depth = strtoull(depth, &end, 10);
 	}
 	if (end == depth || *end || errno || name_size >= sizeof(task->name))
-		return cli_usage_error("--plan: '%.*s' is no NAME:DEPTH\nThe depth is in words, as for "
-				       "xTaskCreate(): --plan main:1000,net:512",
-				       (int)(size < 64 ? size : 64), text);
+		return cli_usage_error(
+			"--plan: '%.*s' is no NAME:DEPTH\nThe depth is in words, as for "
+			"xTaskCreate(): --plan main:1000,net:512",
+			(int)(size < 64 ? size : 64), text);
 	memcpy(task->name, text, name_size);
 	plan->count++;
 	return CLI_OK;
@@ -135,19 +136,21 @@ static int write_table(const struct cli_output *output, const struct vmat_plan *
 	int r;
 
 	if (has_heads) {
-		cli_line("a word of a stack has %s byte%s; TCB %s bytes%s; header %s, rounded up to %s",
-			 cli_count(plan->word), plan->word == 1 ? "" : "s",
-			 cli_count(plan->tcb_size),
-			 is_usual ? " (usual: give the ELF file or --tcb)" : "",
-			 cli_count(plan->header), cli_count(plan->alignment));
+		cli_line(
+			"a word of a stack has %s byte%s; TCB %s bytes%s; header %s, rounded up to %s",
+			cli_count(plan->word), plan->word == 1 ? "" : "s",
+			cli_count(plan->tcb_size),
+			is_usual ? " (usual: give the ELF file or --tcb)" : "",
+			cli_count(plan->header), cli_count(plan->alignment));
 		if (vmat_is_known(plan->heap_size))
 			cli_line("heap of %s bytes", cli_count(plan->heap_size));
 		cli_line("%s", "");
 	}
 	r = cli_output_rows(output, &rows);
 	if (r == 0 && has_heads)
-		cli_line("\nThe scheduler creates the idle task, and the timer task where there are timers: "
-			 "plan them, too.");
+		cli_line(
+			"\nThe scheduler creates the idle task, and the timer task where there are timers: "
+			"plan them, too.");
 	for (unsigned i = 0; r == 0 && has_heads && i < VMAT_RTOS_SCHEMES; i++) {
 		if (!plan->fits[i])
 			cli_line("Does not fit into heap_%u.", i + 1);

@@ -44,8 +44,8 @@ static int write_findings(const struct cli_output *output, const struct vmat_rto
 
 static void json_rtos(struct vmat_json *json, const struct vmat_rtos *rtos)
 {
-	cli_json_single(json, &(struct vmat_rows){
-				      .list = &vmat_list_rtos, .model = rtos, .count = 1 });
+	cli_json_single(json,
+			&(struct vmat_rows){ .list = &vmat_list_rtos, .model = rtos, .count = 1 });
 }
 
 static void json_findings(struct vmat_json *json, const struct vmat_rtos *rtos)
@@ -218,9 +218,8 @@ void cli_tasks_json_beside(struct vmat_json *json, const struct vmat_rtos *rtos,
 
 	json_rtos(json, rtos);
 	cli_json_further(json,
-			 &(struct vmat_rows){ .list = &vmat_list_tasks,
-					      .model = &view,
-					      .count = rtos->count },
+			 &(struct vmat_rows){
+				 .list = &vmat_list_tasks, .model = &view, .count = rtos->count },
 			 0);
 	json_findings(json, rtos);
 }

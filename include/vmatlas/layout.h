@@ -36,16 +36,18 @@ struct vmat_datum {
 	bool is_signed, is_array;
 	uint64_t addr;        /* of the variable alone: a path with steps has none */
 	uint64_t symbol_size; /* st_size of the variable */
-	uint64_t offset; /* from the beginning of the variable, or of what the last pointer on the way points at */
-	uint64_t size;   /* of one element */
-	uint64_t count;  /* of elements; 1: no array */
-	uint64_t holder_size; /* of what `offset` begins in: one element of the variable, or of what the pointer points at */
+	uint64_t
+		offset; /* from the beginning of the variable, or of what the last pointer on the way points at */
+	uint64_t size;  /* of one element */
+	uint64_t count; /* of elements; 1: no array */
+	uint64_t
+		holder_size; /* of what `offset` begins in: one element of the variable, or of what the pointer points at */
 	uint64_t target_size; /* POINTER: of what it points at */
 };
 
 struct vmat_program {
-	uint16_t machine;    /* EM_ARM, EM_X86_64, ... */
-	unsigned word_size;  /* of an address: 4 or 8 by the class of the file */
+	uint16_t machine;   /* EM_ARM, EM_X86_64, ... */
+	unsigned word_size; /* of an address: 4 or 8 by the class of the file */
 	bool is_big_endian;
 	bool has_symbols; /* a full symbol table */
 	bool has_types;   /* DWARF */

@@ -35,11 +35,11 @@ enum vmat_task_state {
 /* How the size of a stack is known, the most exact first. */
 enum vmat_task_source {
 	VMAT_TASK_SOURCE_NONE,
-	VMAT_TASK_SOURCE_ARRAY, /* the variable that begins where the stack does */
-	VMAT_TASK_SOURCE_BLOCK, /* the header of its block in heap_2, heap_4 or heap_5 */
-	VMAT_TASK_SOURCE_END,   /* pxEndOfStack */
-	VMAT_TASK_SOURCE_CHUNK, /* heap_3: the header of the C library's malloc */
-	VMAT_TASK_SOURCE_NEXT,  /* what is known to lie next: an upper bound */
+	VMAT_TASK_SOURCE_ARRAY,   /* the variable that begins where the stack does */
+	VMAT_TASK_SOURCE_BLOCK,   /* the header of its block in heap_2, heap_4 or heap_5 */
+	VMAT_TASK_SOURCE_END,     /* pxEndOfStack */
+	VMAT_TASK_SOURCE_CHUNK,   /* heap_3: the header of the C library's malloc */
+	VMAT_TASK_SOURCE_NEXT,    /* what is known to lie next: an upper bound */
 	VMAT_TASK_SOURCE_SYMBOLS, /* the main stack: what the linker script calls its ends */
 	VMAT_TASK_SOURCES,
 };
@@ -59,9 +59,9 @@ struct vmat_task {
 	uint64_t stack_addr;    /* pxStack: the lowest address */
 	uint64_t size;          /* of the stack in bytes */
 	uint64_t size_words;
-	uint64_t word;          /* bytes in a word */
-	uint64_t used;  /* bytes now; unknown while it runs, since its registers were not saved */
-	uint64_t left;  /* bytes that were never used */
+	uint64_t word; /* bytes in a word */
+	uint64_t used; /* bytes now; unknown while it runs, since its registers were not saved */
+	uint64_t left; /* bytes that were never used */
 	uint64_t left_words; /* uxTaskGetStackHighWaterMark() */
 	uint64_t left_percent;
 	uint64_t thread_addr; /* POSIX port: the pthread_t that runs it */
@@ -87,19 +87,19 @@ struct vmat_rtos_finding {
 enum { VMAT_RTOS_FINDINGS_MAX = 32 };
 
 struct vmat_rtos_heap {
-	unsigned scheme;     /* 1 to 5; 0: no heap of FreeRTOS is linked */
-	const char *why;     /* the names that tell the scheme */
-	uint64_t addr;       /* ucHeap; unknown for heap_3 and heap_5 */
-	uint64_t size;       /* configTOTAL_HEAP_SIZE: sizeof(ucHeap) */
-	uint64_t total;      /* of it, what blocks can have: without alignment and end mark */
-	uint64_t free;       /* xFreeBytesRemaining; heap_1: what lies behind xNextFreeByte */
+	unsigned scheme;       /* 1 to 5; 0: no heap of FreeRTOS is linked */
+	const char *why;       /* the names that tell the scheme */
+	uint64_t addr;         /* ucHeap; unknown for heap_3 and heap_5 */
+	uint64_t size;         /* configTOTAL_HEAP_SIZE: sizeof(ucHeap) */
+	uint64_t total;        /* of it, what blocks can have: without alignment and end mark */
+	uint64_t free;         /* xFreeBytesRemaining; heap_1: what lies behind xNextFreeByte */
 	uint64_t minimum_free; /* xMinimumEverFreeBytesRemaining */
 	uint64_t free_blocks;  /* on the list */
 	uint64_t free_listed;  /* the sum of their sizes, headers included: must be `free` */
 	uint64_t largest_free;
-	uint64_t used_blocks; /* by walking all blocks of heap_2 and heap_4 */
-	uint64_t used;        /* their sizes, headers included */
-	uint64_t header;      /* bytes before each block */
+	uint64_t used_blocks;        /* by walking all blocks of heap_2 and heap_4 */
+	uint64_t used;               /* their sizes, headers included */
+	uint64_t header;             /* bytes before each block */
 	uint64_t allocations, frees; /* xNumberOfSuccessfulAllocations and ...Frees, from V10.2 */
 	bool is_protected;           /* pointers are XORed with xHeapCanary */
 	char why_not[120];           /* what of the above is not known */
@@ -109,9 +109,9 @@ struct vmat_rtos {
 	char version[96]; /* what the names tell: "V9.0 to V10.3: xStateListItem, ..." */
 	bool is_scheduler_running;
 	unsigned cores;
-	uint64_t word;       /* bytes in a word of a stack */
-	uint64_t tcb_size;   /* of a task's control block */
-	uint64_t tick_count; /* xTickCount */
+	uint64_t word;           /* bytes in a word of a stack */
+	uint64_t tcb_size;       /* of a task's control block */
+	uint64_t tick_count;     /* xTickCount */
 	uint64_t tasks_expected; /* uxCurrentNumberOfTasks */
 	bool is_filled;          /* stacks were filled with 0xa5, so what is left is known */
 	bool grows_up;           /* stacks grow to higher addresses */
@@ -149,8 +149,8 @@ enum { VMAT_RTOS_SCHEMES = 5, VMAT_PLAN_TASKS_MAX = 256 };
 
 struct vmat_plan_task {
 	char name[64];
-	uint64_t depth; /* of its stack, in words: as given to xTaskCreate() */
-	uint64_t stack; /* depth in bytes */
+	uint64_t depth;                   /* of its stack, in words: as given to xTaskCreate() */
+	uint64_t stack;                   /* depth in bytes */
 	uint64_t cost[VMAT_RTOS_SCHEMES]; /* stack and TCB with headers, from heap_1, heap_2, ... */
 };
 
@@ -163,8 +163,9 @@ struct vmat_plan {
 	uint64_t alignment; /* portBYTE_ALIGNMENT */
 	uint64_t header;    /* of heap_2, heap_4 and heap_5 */
 	struct vmat_plan_task sum;
-	uint64_t left[VMAT_RTOS_SCHEMES]; /* of the heap; unknown where there is no size or it does not fit */
-	bool fits[VMAT_RTOS_SCHEMES];     /* true where no size of a heap is given */
+	uint64_t left
+		[VMAT_RTOS_SCHEMES]; /* of the heap; unknown where there is no size or it does not fit */
+	bool fits[VMAT_RTOS_SCHEMES]; /* true where no size of a heap is given */
 };
 
 /* A usual size of a TCB for a width of words: what FreeRTOS V10 has with the settings of its demos. */

@@ -36,8 +36,8 @@ enum task_column {
 };
 
 static const struct vmat_column task_columns[] = {
-	[NAME] = { "NAME", "name", VMAT_TYPE_STRING, EVERYWHERE, 0, "name of the task", "pcTaskName",
-		   .ample = 1 },
+	[NAME] = { "NAME", "name", VMAT_TYPE_STRING, EVERYWHERE, 0, "name of the task",
+		   "pcTaskName", .ample = 1 },
 	[STATE] = { "STATE", "state", VMAT_TYPE_STRING, EVERYWHERE, 0,
 		    "running, ready, blocked, forever (blocked without a time-out), suspended, deleted (not "
 		    "freed yet)",
@@ -59,7 +59,8 @@ static const struct vmat_column task_columns[] = {
 	[BEGIN] = { "BEGIN", "begin", VMAT_TYPE_ADDR, EVERYWHERE, 0, "lowest address of the stack",
 		    "pxStack" },
 	[SOURCE] = { "SOURCE", "source", VMAT_TYPE_STRING, EVERYWHERE, 0,
-		     "how the size is known: array, block, end, malloc, next, linker, none", "vmatlas" },
+		     "how the size is known: array, block, end, malloc, next, linker, none",
+		     "vmatlas" },
 	[TID] = { "TID", "tid", VMAT_TYPE_COUNT, WIDE_AND_JSON, 0,
 		  "POSIX port: the thread that runs the task", "Thread_t: pthread; glibc's lists" },
 	[THREAD_SIZE] = { "THREAD", "thread_size", VMAT_TYPE_BYTES, WIDE_AND_JSON, 0,
@@ -78,13 +79,15 @@ static const struct vmat_column task_columns[] = {
 	[CORE] = { "CORE", "core", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0, "the core that runs it",
 		   "pxCurrentTCB, pxCurrentTCBs" },
 	[BASE_PRIORITY] = { "BASE_PRIO", "base_priority", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
-			    "its priority without what it inherits from a mutex", "uxBasePriority" },
+			    "its priority without what it inherits from a mutex",
+			    "uxBasePriority" },
 	[NUMBER] = { "NUMBER", "number", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
 		     "in the order of creation", "uxTCBNumber" },
 	[TCB] = { "TCB", "tcb", VMAT_TYPE_ADDR, VMAT_SHOW_JSON, 0,
 		  "address of its control block: its handle", "pvOwner of its list item" },
 	[MAIN] = { "MAIN", "main", VMAT_TYPE_BOOL, VMAT_SHOW_JSON, 0,
-		   "no task: the stack of main() and of interrupts", "symbols of the linker script" },
+		   "no task: the stack of main() and of interrupts",
+		   "symbols of the linker script" },
 	[WHY] = { "WHY", "why", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
 		  "SOURCE in words, and what is not known", "vmatlas", .ample = 3 },
 };
@@ -230,7 +233,8 @@ static const struct vmat_column rtos_columns[] = {
 	[TASKS] = { "TASKS", "tasks_count", VMAT_TYPE_COUNT, EVERYWHERE, 0,
 		    "how many tasks there are by FreeRTOS's own count", "uxCurrentNumberOfTasks" },
 	[FILLED] = { "FILLED", "filled", VMAT_TYPE_BOOL, EVERYWHERE, 0,
-		     "stacks were filled with 0xa5 before use, so what is left is known", "the stacks" },
+		     "stacks were filled with 0xa5 before use, so what is left is known",
+		     "the stacks" },
 	[GROWS_UP] = { "GROWS_UP", "grows_up", VMAT_TYPE_BOOL, EVERYWHERE, 0,
 		       "stacks grow to higher addresses", "the stacks" },
 };
@@ -352,8 +356,8 @@ enum heap_column {
 static const struct vmat_column heap_columns[] = {
 	[SCHEME] = { "SCHEME", "scheme", VMAT_TYPE_COUNT, EVERYWHERE, 0,
 		     "which of heap_1.c to heap_5.c", "names in the program" },
-	[HEAP_SIZE] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0,
-			"configTOTAL_HEAP_SIZE", "sizeof(ucHeap)" },
+	[HEAP_SIZE] = { "SIZE", "size", VMAT_TYPE_BYTES, EVERYWHERE, 0, "configTOTAL_HEAP_SIZE",
+			"sizeof(ucHeap)" },
 	[TOTAL] = { "TOTAL", "total", VMAT_TYPE_BYTES, EVERYWHERE, 0,
 		    "of it, what blocks can have: without alignment and the mark of the end",
 		    "ucHeap; pxEnd" },
@@ -367,14 +371,14 @@ static const struct vmat_column heap_columns[] = {
 	[LARGEST] = { "LARGEST", "largest_free", VMAT_TYPE_BYTES, EVERYWHERE, 0,
 		      "the largest free block, its header included: more cannot be had at once",
 		      "the list of free blocks" },
-	[FREE_BLOCKS] = { "BLOCKS", "free_blocks", VMAT_TYPE_COUNT, EVERYWHERE, 0,
-			  "free blocks", "the list of free blocks" },
+	[FREE_BLOCKS] = { "BLOCKS", "free_blocks", VMAT_TYPE_COUNT, EVERYWHERE, 0, "free blocks",
+			  "the list of free blocks" },
 	[LISTED] = { "LISTED", "free_listed", VMAT_TYPE_BYTES, WIDE_AND_JSON, 0,
 		     "sum of the free blocks; must be FREE", "the list of free blocks" },
 	[USED_BLOCKS] = { "USED_BLOCKS", "used_blocks", VMAT_TYPE_COUNT, WIDE_AND_JSON, 0,
 			  "blocks in use", "walking all blocks" },
-	[HEADER] = { "HEADER", "header", VMAT_TYPE_BYTES, WIDE_AND_JSON, 0, "bytes before each block",
-		     "xHeapStructSize" },
+	[HEADER] = { "HEADER", "header", VMAT_TYPE_BYTES, WIDE_AND_JSON, 0,
+		     "bytes before each block", "xHeapStructSize" },
 	[ALLOCATIONS] = { "ALLOCATIONS", "allocations", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
 			  "blocks that were ever given out",
 			  "xNumberOfSuccessfulAllocations (V10.2 and later)" },
@@ -450,10 +454,12 @@ enum plan_column {
 	COST_5,
 };
 
-#define COST(number, what)                                                                   \
-	{ "HEAP_" number, "heap_" number, VMAT_TYPE_BYTES, EVERYWHERE, 0,                    \
-	  "what stack and TCB take of heap_" number ": " what,                               \
-	  "arithmetic of heap_" number ".c" }
+#define COST(number, what)                                                      \
+	{                                                                       \
+		"HEAP_" number, "heap_" number, VMAT_TYPE_BYTES, EVERYWHERE, 0, \
+			"what stack and TCB take of heap_" number ": " what,    \
+			"arithmetic of heap_" number ".c"                       \
+	}
 
 static const struct vmat_column plan_columns[] = {
 	[PLAN_NAME] = { "NAME", "name", VMAT_TYPE_STRING, EVERYWHERE, 0, "name of the task",
@@ -464,7 +470,8 @@ static const struct vmat_column plan_columns[] = {
 		    "WORDS times the width of a word" },
 	[COST_1] = COST("1", "both rounded up"),
 	[COST_2] = COST("2", "both with headers, rounded up"),
-	[COST_3] = COST("3", "two blocks of the C library (glibc for words of 8 bytes, else newlib)"),
+	[COST_3] =
+		COST("3", "two blocks of the C library (glibc for words of 8 bytes, else newlib)"),
 	[COST_4] = COST("4", "both with headers, rounded up"),
 	[COST_5] = COST("5", "both with headers, rounded up"),
 };

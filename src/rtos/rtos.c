@@ -34,9 +34,9 @@ const char *vmat_task_state_name(enum vmat_task_state state)
 const char *vmat_task_source_name(enum vmat_task_source source)
 {
 	static const char *const texts[VMAT_TASK_SOURCES] = {
-		[VMAT_TASK_SOURCE_NONE] = "none",   [VMAT_TASK_SOURCE_ARRAY] = "array",
-		[VMAT_TASK_SOURCE_BLOCK] = "block", [VMAT_TASK_SOURCE_END] = "end",
-		[VMAT_TASK_SOURCE_CHUNK] = "malloc", [VMAT_TASK_SOURCE_NEXT] = "next",
+		[VMAT_TASK_SOURCE_NONE] = "none",      [VMAT_TASK_SOURCE_ARRAY] = "array",
+		[VMAT_TASK_SOURCE_BLOCK] = "block",    [VMAT_TASK_SOURCE_END] = "end",
+		[VMAT_TASK_SOURCE_CHUNK] = "malloc",   [VMAT_TASK_SOURCE_NEXT] = "next",
 		[VMAT_TASK_SOURCE_SYMBOLS] = "linker",
 	};
 

@@ -39,7 +39,8 @@ void vmat_rtos_heap_scheme(struct vmat_rtos_reading *reading)
 		heap->why = "xNextFreeByte";
 	} else if (!vmat_rtos_has(reading, RTOS_FREE)) {
 		heap->scheme = 3;
-		heap->why = "no xFreeBytesRemaining: tasks lie in the C library's heap, or are all static";
+		heap->why =
+			"no xFreeBytesRemaining: tasks lie in the C library's heap, or are all static";
 	} else if (!vmat_rtos_has(reading, RTOS_END_POINTER)) {
 		heap->scheme = 2;
 		heap->why = "xFreeBytesRemaining without pxEnd";
@@ -203,8 +204,9 @@ static void walk_all(struct vmat_rtos_reading *reading)
 		}
 	}
 	if (!walk_blocks(reading, start, end, &blocks, &bad)) {
-		vmat_rtos_find(reading->rtos, VMAT_RTOS_DAMAGE, bad,
-			       "the header of this block of the heap is damaged: blocks must end where the heap does");
+		vmat_rtos_find(
+			reading->rtos, VMAT_RTOS_DAMAGE, bad,
+			"the header of this block of the heap is damaged: blocks must end where the heap does");
 		return;
 	}
 found:
@@ -269,8 +271,9 @@ void vmat_rtos_heap_read(struct vmat_rtos_reading *reading)
 		heap->addr = vmat_rtos_addr(reading, RTOS_HEAP);
 		heap->size = array->size * array->count;
 	} else {
-		snprintf(heap->why_not, sizeof(heap->why_not),
-			 "the size of the heap's regions is known to the caller of vPortDefineHeapRegions() alone");
+		snprintf(
+			heap->why_not, sizeof(heap->why_not),
+			"the size of the heap's regions is known to the caller of vPortDefineHeapRegions() alone");
 	}
 	if (heap->scheme == 1) {
 		read_mark(reading);

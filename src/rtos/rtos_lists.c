@@ -18,7 +18,7 @@ struct list {
 	const char *name;
 	unsigned index; /* of an array of lists */
 	bool is_array;
-	bool is_pending; /* xPendingReadyList */
+	bool is_pending;            /* xPendingReadyList */
 	enum vmat_task_state state; /* of the tasks in it */
 };
 
@@ -126,8 +126,8 @@ static struct vmat_task *add_task(struct vmat_rtos_reading *reading, uint64_t tc
 }
 
 /* One item, already read: false ends the walk. */
-static bool take_item(struct walk *walk, const unsigned char *item, size_t size,
-		      uint64_t item_addr, uint64_t previous)
+static bool take_item(struct walk *walk, const unsigned char *item, size_t size, uint64_t item_addr,
+		      uint64_t previous)
 {
 	struct vmat_rtos_reading *reading = walk->reading;
 	uint64_t owner = vmat_rtos_field(reading, item, size, RTOS_ITEM_OWNER);
@@ -164,8 +164,7 @@ static void walk_items(struct walk *walk, uint64_t count, uint64_t first)
 {
 	struct vmat_rtos_reading *reading = walk->reading;
 	const uint64_t size = vmat_rtos_datum(reading, RTOS_ITEM_OWNER)->holder_size;
-	const uint64_t end =
-		walk->list.addr + vmat_rtos_datum(reading, RTOS_LIST_END)->offset;
+	const uint64_t end = walk->list.addr + vmat_rtos_datum(reading, RTOS_LIST_END)->offset;
 	unsigned char item[VMAT_RTOS_RECORD_MAX];
 	uint64_t at = first, previous = end;
 
@@ -244,7 +243,8 @@ static void mark_running(struct vmat_rtos_reading *reading)
 
 	rtos->cores = current->count && current->count <= 64 ? (unsigned)current->count : 1;
 	for (unsigned core = 0; core < rtos->cores; core++) {
-		uint64_t tcb = vmat_rtos_number(reading, addr + core * current->size, current->size);
+		uint64_t tcb =
+			vmat_rtos_number(reading, addr + core * current->size, current->size);
 		struct vmat_task *task;
 
 		if (!vmat_is_known(tcb) || !tcb)
@@ -274,8 +274,9 @@ static int check_sizes(struct vmat_rtos_reading *reading, struct vmat_error *err
 	    !is_record(vmat_rtos_datum(reading, RTOS_ITEM_OWNER)->holder_size) ||
 	    (stack->target_size != 1 && stack->target_size != 2 && stack->target_size != 4 &&
 	     stack->target_size != 8))
-		return vmat_error_set(err, -ENOEXEC,
-				      "the debug information gives FreeRTOS's types sizes that they cannot have");
+		return vmat_error_set(
+			err, -ENOEXEC,
+			"the debug information gives FreeRTOS's types sizes that they cannot have");
 	return 0;
 }
 
@@ -293,7 +294,8 @@ static int check_match(const struct walk *walk, struct vmat_error *err)
 	}
 	if (!vmat_is_known(rtos->tasks_expected))
 		return vmat_error_set(err, -EBADMSG,
-				      "the memory has nothing at 0x%" PRIx64 ", where the program keeps %s",
+				      "the memory has nothing at 0x%" PRIx64
+				      ", where the program keeps %s",
 				      addr, vmat_rtos_datum(reading, RTOS_TASKS)->path);
 	if (!rtos->count &&
 	    (rtos->tasks_expected > VMAT_RTOS_TASKS_MAX || walk->broken > walk->lists / 2))
@@ -337,7 +339,8 @@ int vmat_rtos_lists_read(struct vmat_rtos_reading *reading, struct vmat_error *e
 			       "the lists hold %zu tasks, uxCurrentNumberOfTasks says %" PRIu64,
 			       rtos->count, rtos->tasks_expected);
 	if (!rtos->is_scheduler_running)
-		vmat_rtos_find(rtos, VMAT_RTOS_WARNING, vmat_rtos_addr(reading, RTOS_RUNNING),
-			       "the scheduler has not been started: tasks were created and none has run");
+		vmat_rtos_find(
+			rtos, VMAT_RTOS_WARNING, vmat_rtos_addr(reading, RTOS_RUNNING),
+			"the scheduler has not been started: tasks were created and none has run");
 	return 0;
 }

@@ -111,8 +111,7 @@ struct vmat_task *vmat_rtos_add_task(struct vmat_rtos_reading *reading)
 		return NULL;
 	if (rtos->count == reading->capacity) {
 		size_t capacity = reading->capacity ? 2 * reading->capacity : 64;
-		struct vmat_task *tasks =
-			reallocarray(rtos->tasks, capacity, sizeof(*rtos->tasks));
+		struct vmat_task *tasks = reallocarray(rtos->tasks, capacity, sizeof(*rtos->tasks));
 		struct vmat_task_notes *notes =
 			tasks ? reallocarray(reading->notes, capacity, sizeof(*notes)) : NULL;
 

@@ -83,9 +83,9 @@ static const char *const names[RTOS_NAMES] = {
 
 /* What must be there, or nothing can be told. */
 static const enum vmat_rtos_name needed[] = {
-	RTOS_TCB_TOP,	 RTOS_TCB_STACK, RTOS_TCB_NAME,	  RTOS_TCB_PRIORITY,  RTOS_READY,
-	RTOS_LIST_COUNT, RTOS_LIST_NEXT, RTOS_ITEM_NEXT,  RTOS_ITEM_PREVIOUS, RTOS_ITEM_OWNER,
-	RTOS_LIST_END,	 RTOS_DELAYED_1, RTOS_DELAYED_2,  RTOS_PENDING,	      RTOS_TASKS,
+	RTOS_TCB_TOP,    RTOS_TCB_STACK, RTOS_TCB_NAME,  RTOS_TCB_PRIORITY,  RTOS_READY,
+	RTOS_LIST_COUNT, RTOS_LIST_NEXT, RTOS_ITEM_NEXT, RTOS_ITEM_PREVIOUS, RTOS_ITEM_OWNER,
+	RTOS_LIST_END,   RTOS_DELAYED_1, RTOS_DELAYED_2, RTOS_PENDING,       RTOS_TASKS,
 };
 
 static int check_names(const struct vmat_program *program, const struct vmat_datum *data,
@@ -169,8 +169,9 @@ static int find_bias(struct vmat_rtos_reading *reading, struct vmat_error *err)
 	for (unsigned i = 0; i < elf.word_size; i++)
 		headers |= (uint64_t)phoff[i] << 8 * i;
 	if (!process->auxv_phdr)
-		return vmat_error_set(err, -EACCES, "where the program was loaded is not known: its auxv "
-						    "may not be read");
+		return vmat_error_set(err, -EACCES,
+				      "where the program was loaded is not known: its auxv "
+				      "may not be read");
 	for (size_t i = 0; i < elf.segments_count; i++) {
 		const struct vmat_segment *segment = &elf.segments[i];
 

@@ -102,7 +102,7 @@ struct vmat_rtos_reading {
 };
 
 enum {
-	VMAT_RTOS_TASKS_MAX = 4096, /* a count beyond it is no count of tasks */
+	VMAT_RTOS_TASKS_MAX = 4096,  /* a count beyond it is no count of tasks */
 	VMAT_RTOS_RECORD_MAX = 4096, /* bytes of a TCB, a list or an item */
 };
 

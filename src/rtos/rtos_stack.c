@@ -223,8 +223,8 @@ static void settle_size(struct vmat_rtos_reading *reading, struct vmat_task *tas
 {
 	uint64_t end = end_size(task, notes), next;
 	bool does_block_fit = vmat_is_known(notes->block_size) &&
-			      (!vmat_is_known(end) || (notes->block_size >= end &&
-						       notes->block_size - end < ROUNDING));
+			      (!vmat_is_known(end) ||
+			       (notes->block_size >= end && notes->block_size - end < ROUNDING));
 
 	if (is_array(reading, task, place)) {
 		set_size(task, place->size, VMAT_TASK_SOURCE_ARRAY);

@@ -148,8 +148,7 @@ static bool is_compound(Dwarf_Die *type)
 {
 	int tag = dwarf_tag(type);
 
-	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type ||
-	       tag == DW_TAG_class_type;
+	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type || tag == DW_TAG_class_type;
 }
 
 /* The field of a struct, or of an unnamed struct or union within it. Adds where it lies to *offset. */
@@ -317,8 +316,7 @@ static void scan_unit(struct vmat_layout_parse *parse, Dwarf_Die *unit)
 		int tag = dwarf_tag(&die);
 		const char *name;
 
-		if (tag != DW_TAG_variable && tag != DW_TAG_typedef &&
-		    tag != DW_TAG_structure_type)
+		if (tag != DW_TAG_variable && tag != DW_TAG_typedef && tag != DW_TAG_structure_type)
 			continue;
 		if (!dwarf_attr_integrate(&die, DW_AT_name, &attribute))
 			continue;
@@ -339,8 +337,7 @@ static bool read_types(struct vmat_layout_parse *parse, Elf *elf)
 	size_t header_size;
 	bool has_units = false;
 
-	while (dwarf &&
-	       dwarf_nextcu(dwarf, offset, &next, &header_size, NULL, NULL, NULL) == 0) {
+	while (dwarf && dwarf_nextcu(dwarf, offset, &next, &header_size, NULL, NULL, NULL) == 0) {
 		Dwarf_Die unit;
 
 		if (dwarf_offdie(dwarf, offset + header_size, &unit)) {

@@ -185,7 +185,8 @@ static int ask_layout(struct vmat_layout_parse *shared, const struct vmat_symbol
 		fds[1] = file->fd;
 	}
 	code = run_jailed(parse_layout, shared, fds, file->debug_fd >= 0 ? 2 : 1);
-	return code || shared->verdict != VMAT_PARSER_DONE ? explain(code, shared->verdict, err) : 0;
+	return code || shared->verdict != VMAT_PARSER_DONE ? explain(code, shared->verdict, err)
+							   : 0;
 }
 
 int vmat_layout_find(const struct vmat_symbol_file *file, struct vmat_program *ret,

@@ -199,7 +199,8 @@ void task_use(TCB_t *tcb, unsigned words)
 	struct task *task = task_of(tcb);
 	volatile StackType_t *stack = tcb->pxStack;
 
-	for (unsigned i = 0; i < words; i++) {
+	/* The first words hold what the port keeps of the thread. */
+	for (unsigned i = THREADS ? task->used : 0; i < words; i++) {
 		unsigned at = GROWTH > 0 ? i : task->depth - 1 - i;
 
 		stack[at] = (StackType_t)(i % 100 + 1);
