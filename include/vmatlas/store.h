@@ -91,25 +91,21 @@ struct vmat_recording;
 struct vmat_recording_options {
 	size_t size;          /* sizeof(struct vmat_recording_options) */
 	uint64_t samples_max; /* of one series; 0: 100,000. Of more only every n-th is read */
-	uint64_t work_max;    /* steps of SQLite's machine for one call; 0: 2,000,000,000 */
+	uint64_t work_max;    /* steps of SQLite's machine for one call; 0: 300,000,000 */
 };
 
 /* A process of a recording. Lifetime: the recording's. */
 struct vmat_recorded {
 	struct vmat_series who; /* samples and events are not read: NULL, 0 */
 	uint64_t samples_count; /* that the recording holds */
-	uint64_t first_ns;      /* mono_ns of the first sample; unknown when there is none */
-	uint64_t last_ns;       /* of the last one */
 	bool has_ended;         /* its exit was seen */
 	uint64_t wait_status;   /* as of wait(2); unknown when it has not ended, or nobody told */
-	bool has_judgement;     /* that was stored by the recorder */
-	struct vmat_judgement judgement;
 };
 
 /*
  * Opens a recording for reading, also one that is being written: then it holds what was acknowledged until now.
  *
- * Errors: -ENOENT, -EACCES; -EBADMSG it is no recording, is damaged, or lies; -EPROTONOSUPPORT of a schema that a newer vmatlas wrote; -EFBIG
+ * Errors: -ENOENT, -EACCES; -EBADMSG it is no recording, is damaged, or lies; -EPROTO of a schema that a newer vmatlas wrote; -EFBIG
  * it holds more than is read (65,536 processes, `work_max`); -ENOMEM.
  */
 int vmat_recording_open(struct vmat_recording **ret, const char *path,
@@ -126,7 +122,7 @@ size_t vmat_recording_processes(const struct vmat_recording *recording,
 				const struct vmat_recorded **ret);
 
 /*
- * Reads the series of the process with this index. The caller frees it with vmat_recording_series_free.
+ * Reads the series of the process with this index: its samples, and the newest 100,000 events. The caller frees it with vmat_recording_series_free.
  * *ret_stride: every how many-th sample is in it; 1: all. May be NULL.
  *
  * Errors: those of vmat_recording_open.
@@ -135,6 +131,13 @@ int vmat_recording_series(struct vmat_recording *recording, size_t index, struct
 			  uint64_t *ret_stride, struct vmat_error *err);
 /* Frees what a series holds. */
 void vmat_recording_series_free(struct vmat_series *series);
+
+/*
+ * What the recorder judged of the process with this index. Lifetime of the findings' ids: the recording's.
+ * Errors: -ENODATA it judged nothing; those of vmat_recording_open.
+ */
+int vmat_recording_judgement(struct vmat_recording *recording, size_t index,
+			     struct vmat_judgement *ret, struct vmat_error *err);
 
 #ifdef __cplusplus
 }
