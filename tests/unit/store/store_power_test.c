@@ -55,7 +55,7 @@ static int add_tick(struct vmat_store *store, uint64_t tick)
 	return vmat_store_commit(store, NULL);
 }
 
-static struct vmat_store *create(const char *name, bool is_durable)
+static struct vmat_store *create(const char *name, bool is_durable, int checkpoint_pages)
 {
 	struct vmat_store_options options = { .size = sizeof(options),
 					      .vfs = "faulty",
@@ -65,7 +65,7 @@ static struct vmat_store *create(const char *name, bool is_durable)
 
 	if (vmat_store_create(&store, place(name, ""), &options, NULL) < 0)
 		return NULL;
-	sqlite3_wal_autocheckpoint(store->db, CHECKPOINT_PAGES);
+	sqlite3_wal_autocheckpoint(store->db, checkpoint_pages);
 	for (uint32_t who = 1; who <= PROCESSES; who++) {
 		struct vmat_series process = made_process(who);
 
@@ -189,7 +189,7 @@ static void check_state(size_t count, size_t acknowledged)
 	}
 }
 
-static void play(bool is_durable)
+static void play(bool is_durable, int checkpoint_pages)
 {
 	enum { VARIANTS = 2 };
 	struct vmat_store *store;
@@ -197,7 +197,7 @@ static void play(bool is_durable)
 
 	disk_begin();
 	remove_all("played");
-	store = create("played", is_durable);
+	store = create("played", is_durable, checkpoint_pages);
 	assert_non_null(store);
 	created = disk.steps_count;
 	for (uint64_t tick = 0; tick < TICKS; tick++) {
@@ -223,13 +223,20 @@ static void play(bool is_durable)
 static void test_power(void **state)
 {
 	(void)state;
-	play(false);
+	play(false, CHECKPOINT_PAGES);
+}
+
+/* As in life: the log is merged into the file after many minutes only. */
+static void test_power_log(void **state)
+{
+	(void)state;
+	play(false, 1000);
 }
 
 static void test_power_durable(void **state)
 {
 	(void)state;
-	play(true);
+	play(true, CHECKPOINT_PAGES);
 }
 
 /* Writes that fail, from the n-th call on, `length` of them. Returns whether any did. */
@@ -244,7 +251,7 @@ static bool play_full(uint64_t from, uint64_t length, int code)
 	disk.fail_from = from;
 	disk.fail_to = from + length - 1;
 	disk.fail_code = code;
-	store = create("full", false);
+	store = create("full", false, CHECKPOINT_PAGES);
 	if (!store) {
 		/* What was begun is removed. */
 		for (size_t i = 0; i < DISK_FILES; i++)
@@ -330,9 +337,10 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_power),         cmocka_unit_test(test_power_durable),
-		cmocka_unit_test(test_full_once),     cmocka_unit_test(test_full_for_long),
-		cmocka_unit_test(test_full_for_good), cmocka_unit_test(test_bad_disk),
+		cmocka_unit_test(test_power),         cmocka_unit_test(test_power_log),
+		cmocka_unit_test(test_power_durable), cmocka_unit_test(test_full_once),
+		cmocka_unit_test(test_full_for_long), cmocka_unit_test(test_full_for_good),
+		cmocka_unit_test(test_bad_disk),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
