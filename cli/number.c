@@ -110,3 +110,64 @@ bool cli_parse_range(const char *text, uint64_t *ret_start, uint64_t *ret_end)
 	*ret_end = end;
 	return true;
 }
+
+bool cli_parse_count(const char *text, uint64_t *ret)
+{
+	uint64_t number;
+
+	if (read_digits(text, text + strlen(text), 10, &number) != text + strlen(text) || !number)
+		return false;
+	*ret = number;
+	return true;
+}
+
+/* The nanoseconds of a unit; 0 when it is none. Without one it is seconds. */
+static uint64_t duration_of(const char *unit)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = {
+		{ "", 1000000000 },
+		{ "s", 1000000000 },
+		{ "ms", 1000000 },
+		{ "m", UINT64_C(60000000000) },
+		{ "min", UINT64_C(60000000000) },
+		{ "h", UINT64_C(3600000000000) },
+		{ "d", UINT64_C(86400000000000) },
+	};
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (!strcmp(unit, units[i].name))
+			return units[i].ns;
+	}
+	return 0;
+}
+
+bool cli_parse_duration(const char *text, uint64_t *ret_ns)
+{
+	const char *end = text + strlen(text), *c;
+	uint64_t whole, part = 0, scale = 1, unit, ns;
+
+	c = read_digits(text, end, 10, &whole);
+	if (!c)
+		return false;
+	if (*c == '.') {
+		const char *digits = ++c;
+
+		for (; digit_of(*c) < 10; c++) {
+			if (c - digits < 3) {
+				part = part * 10 + digit_of(*c);
+				scale *= 10;
+			}
+		}
+		if (c == digits)
+			return false;
+	}
+	unit = duration_of(c);
+	if (!unit || __builtin_mul_overflow(whole, unit, &ns) ||
+	    __builtin_add_overflow(ns, unit / scale * part, &ns) || !ns || ns > INT64_MAX)
+		return false;
+	*ret_ns = ns;
+	return true;
+}

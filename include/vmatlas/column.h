@@ -18,6 +18,7 @@
 #include <vmatlas/atlas.h>
 #include <vmatlas/base.h>
 #include <vmatlas/explanation.h>
+#include <vmatlas/fault_cause.h>
 #include <vmatlas/heap.h>
 #include <vmatlas/page.h>
 #include <vmatlas/reach.h>
@@ -302,6 +303,28 @@ struct vmat_explanations_view {
 };
 extern const struct vmat_list vmat_list_places;     /* struct vmat_explanations_view */
 extern const struct vmat_list vmat_list_references; /* struct vmat_reference[] */
+
+/* A profile of page faults, judged. */
+struct vmat_fault_kind {
+	enum vmat_kind kind;
+	bool was_seen;                 /* false: nothing was mapped there any more */
+	uint64_t places, minor, major; /* samples */
+};
+
+struct vmat_faults_view {
+	const struct vmat_fault_profile *profile;
+	const struct vmat_fault_findings *findings;
+	struct vmat_fault_kind kinds[VMAT_KIND_COUNT + 1];
+	size_t kinds_count;
+};
+
+void vmat_faults_view_init(struct vmat_faults_view *ret, const struct vmat_fault_profile *profile,
+			   const struct vmat_fault_findings *findings);
+extern const struct vmat_list vmat_list_fault_places; /* struct vmat_faults_view: all five */
+extern const struct vmat_list vmat_list_fault_kinds;
+extern const struct vmat_list vmat_list_fault_sites;
+extern const struct vmat_list vmat_list_fault_causes;
+extern const struct vmat_list vmat_list_fault_ticks;
 
 #ifdef __cplusplus
 }

@@ -160,6 +160,24 @@ int vmat_heap_read(struct vmat_heap **ret, struct vmat_target *target, const str
 		   const struct vmat_heap_options *options, struct vmat_error *err);
 struct vmat_heap *vmat_heap_free(struct vmat_heap *heap);
 
+/* What decides where malloc takes memory from and when it gives it back; as in struct vmat_heap. */
+struct vmat_heap_settings {
+	char allocator[32]; /* "glibc malloc", "jemalloc", ...; "" when it is not known */
+	uint64_t
+		mmap_threshold; /* unknown where it is not glibc's, or was not found: as all below */
+	uint64_t mmap_max;
+	uint64_t trim_threshold;
+	bool has_fixed_thresholds;
+};
+
+/*
+ * Reads the settings without a walk: the target is not stopped.
+ * Errors: -ENOMEM, and those of the target. Settings that are not found are unknown.
+ * Cost: as vmat_allocator_read(), and some thousand words of libc's data.
+ */
+int vmat_heap_settings_read(struct vmat_heap_settings *ret, struct vmat_target *target,
+			    const struct vmat_map *map, struct vmat_error *err);
+
 struct vmat_chunk {
 	uint64_t addr; /* of the header, where it has one; of a mapped block, of its mapping */
 	uint64_t size; /* of the whole chunk */

@@ -104,6 +104,32 @@ struct vmat_heap *vmat_heap_walk_memory(const struct vmat_heap_ops *ops, struct 
 	return heap;
 }
 
+int vmat_heap_settings_read(struct vmat_heap_settings *ret, struct vmat_target *target,
+			    const struct vmat_map *map, struct vmat_error *err)
+{
+	const struct vmat_heap_options options = { .size = sizeof(options) };
+	vmat_cleanup(cleanup_heap) struct vmat_heap *heap = new_heap(target, map);
+	int code;
+
+	if (!heap)
+		return vmat_error_set(err, -ENOMEM, "out of memory");
+	code = vmat_heap_choose_allocator(heap, map, &options, err);
+	if (code)
+		return code;
+	if (vmat_heap_is_walkable(heap))
+		code = vmat_heap_find_in(heap, map);
+	if (code && code != -ENOENT)
+		return vmat_error_set(err, code, "the settings of malloc cannot be read");
+	*ret = (struct vmat_heap_settings){ .mmap_threshold = heap->mmap_threshold,
+					    .mmap_max = heap->mmap_max,
+					    .trim_threshold = heap->trim_threshold,
+					    .has_fixed_thresholds = heap->has_fixed_thresholds };
+	snprintf(ret->allocator, sizeof(ret->allocator), "%s",
+		 heap->allocator[0] || code || !heap->priv->ops ? heap->allocator
+								: heap->priv->ops->name);
+	return 0;
+}
+
 int vmat_heap_read_standing(struct vmat_heap **ret, struct vmat_target *target,
 			    const struct vmat_map *map, const struct vmat_heap_options *options,
 			    const struct vmat_heap_visitor *visitor, struct vmat_error *err)

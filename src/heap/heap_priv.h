@@ -148,6 +148,8 @@ int vmat_heap_choose_allocator(struct vmat_heap *heap, const struct vmat_map *ma
 			       const struct vmat_heap_options *options, struct vmat_error *err);
 /* Only for what is walked is the target stopped. Else why_not says why. */
 bool vmat_heap_is_walkable(struct vmat_heap *heap);
+/* The allocator's structures and settings, in a map of the caller's. -ENOENT when there are none. */
+int vmat_heap_find_in(struct vmat_heap *heap, const struct vmat_map *map);
 /* The walk over the map that is there. */
 int vmat_heap_walk_map(struct vmat_heap *heap);
 

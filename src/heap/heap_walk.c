@@ -97,6 +97,19 @@ static int find_any(struct vmat_heap *heap)
 	return err;
 }
 
+int vmat_heap_find_in(struct vmat_heap *heap, const struct vmat_map *map)
+{
+	struct vmat_map *const owned = heap->priv->map;
+	int err;
+
+	/* It is only looked at, and given back before the heap, which owns its map, is freed. */
+	memcpy(&heap->priv->map, &map, sizeof(map));
+	vmat_heap_memory_drop(&heap->priv->memory);
+	err = find_any(heap);
+	heap->priv->map = owned;
+	return err;
+}
+
 /* The walk over the map that is there. */
 int vmat_heap_walk_map(struct vmat_heap *heap)
 {
