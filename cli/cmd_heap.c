@@ -381,6 +381,7 @@ const struct cli_command cli_heap_command = {
 	.text = text,
 	.options = options,
 	.has_target = true,
+	.takes_firmware = true,
 	.has_rows = true,
 	.lists = lists,
 	.examples = examples,

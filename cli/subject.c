@@ -208,6 +208,21 @@ static void head_core(const struct cli_subject *subject, const struct cli_output
 		 signal);
 }
 
+/* "demo.elf, big-endian, memory from gdb server localhost:1234; it stood for 12.3 ms" */
+static void head_firmware(const struct vmat_firmware_info *firmware,
+			  const struct cli_output *output)
+{
+	char stood[64] = "";
+
+	if (vmat_is_known(firmware->halted_ns))
+		snprintf(stood, sizeof(stood), "; it stood for %.1f ms",
+			 (double)firmware->halted_ns / 1e6);
+	cli_line("firmware %s%s, memory from %s%s%s", cli_escape(output, firmware->path),
+		 firmware->is_big_endian ? ", big-endian" : "",
+		 cli_escape(output, firmware->memory), stood,
+		 firmware->was_halted ? "; it stood before, and was left so" : "");
+}
+
 void cli_head_target(const struct cli_subject *subject, const struct cli_output *output)
 {
 	const struct vmat_process *process = subject->process;
@@ -215,6 +230,10 @@ void cli_head_target(const struct cli_subject *subject, const struct cli_output 
 	const uint64_t uid =
 		process->uid == UINT32_MAX ? VMAT_UNKNOWN(VMAT_NOT_FOUND) : process->uid;
 
+	if (process->firmware) {
+		head_firmware(process->firmware, output);
+		return;
+	}
 	if (process->core) {
 		cli_line("%d %s  %s  uid %s, %s thread%s%s", (int)process->pid,
 			 cli_escape(output, process->comm),

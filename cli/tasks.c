@@ -12,7 +12,7 @@
 
 bool cli_tasks_wanted(const struct cli_args *args)
 {
-	return args->rtos;
+	return args->rtos || args->gdb || args->ram.count;
 }
 
 static void write_head(const struct cli_output *output, const struct vmat_rtos *rtos)
@@ -133,6 +133,26 @@ static struct vmat_stacks *read_threads(struct cli_subject *subject)
 	return stacks;
 }
 
+/* What is said when there are no tasks: a document whose list is null, or who the target is; and the error. */
+static int refused(const struct cli_subject *subject, const struct cli_output *output,
+		   const char *schema)
+{
+	struct vmat_json *json;
+	int r = 0;
+
+	if (output->format == CLI_JSON) {
+		json = cli_document_begin(subject, schema);
+		if (json) {
+			vmat_json_string(json, output->list->key, NULL);
+			r = cli_document_end(json);
+		}
+	} else if (cli_output_has_heads(output)) {
+		cli_head_target(subject, output);
+		fflush(stdout);
+	}
+	return cli_written(r, cli_fail(&subject->error));
+}
+
 /* Opens the target, reads FreeRTOS, and writes it as `list`. */
 static int run(const struct cli_args *args, const struct vmat_list *list, const char *schema)
 {
@@ -151,7 +171,7 @@ static int run(const struct cli_args *args, const struct vmat_list *list, const 
 	r = vmat_rtos_read(&rtos, subject.target, &subject.error);
 	if (r < 0) {
 		subject.error.code = r;
-		code = cli_subject_refused(&subject, &output, schema);
+		code = refused(&subject, &output, schema);
 	} else {
 		if (rtos->is_partial)
 			cli_subject_note(&subject, rtos->partial_why);

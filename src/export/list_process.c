@@ -18,6 +18,8 @@ enum process_column {
 	SIGNAL,
 	SIGNAL_TID,
 	FAULT_ADDR,
+	MEMORY,
+	HALTED,
 };
 
 static const struct vmat_column process_columns[] = {
@@ -44,6 +46,10 @@ static const struct vmat_column process_columns[] = {
 			 "the thread that got it", "NT_PRSTATUS" },
 	[FAULT_ADDR] = { "FAULT_ADDR", "fault_addr", VMAT_TYPE_ADDR, VMAT_SHOW_JSON, 0,
 			 "the address that could not be accessed", "NT_SIGINFO: si_addr" },
+	[MEMORY] = { "MEMORY", "memory", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
+		     "of firmware: where its memory was read; null for a process", "--gdb, --ram" },
+	[HALTED] = { "HALTED", "halted_ns", VMAT_TYPE_COUNT, VMAT_SHOW_JSON, 0,
+		     "of firmware: nanoseconds that a gdb server held it", "CLOCK_MONOTONIC" },
 };
 
 /* What only a core tells. */
@@ -64,11 +70,30 @@ static void core_cell(const struct vmat_core_info *core, enum process_column col
 	}
 }
 
+/* Firmware is no process. */
+static bool firmware_cell(const struct vmat_firmware_info *firmware, enum process_column column,
+			  struct vmat_value *ret)
+{
+	const bool is_of_firmware = column == MEMORY || column == HALTED;
+
+	if (is_of_firmware && firmware) {
+		ret->number = column == HALTED ? firmware->halted_ns : 0;
+		ret->text = column == MEMORY ? firmware->memory : NULL;
+		return true;
+	}
+	if (!is_of_firmware && (!firmware || (column != PID && column != PPID && column != STATE)))
+		return false;
+	ret->number = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+	return true;
+}
+
 static void process_cell(const void *model, size_t row, size_t column, struct vmat_value *ret)
 {
 	const struct vmat_process *process = model;
 
 	(void)row;
+	if (firmware_cell(process->firmware, (enum process_column)column, ret))
+		return;
 	switch ((enum process_column)column) {
 	case PID:
 		ret->number = (uint64_t)process->pid;

@@ -1,8 +1,12 @@
 """What vmatlas says of FreeRTOS, against what the test kernel of tests/factory/rtos/ says that it made."""
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests"))
 import tap
@@ -117,3 +121,59 @@ def findings(t, label, doc, stacks):
     said = sorted((row["severity"], row["text"].split('"')[1] if '"' in row["text"] else row["text"]) for row in doc["findings"])
     want = [("overflow", "full"), ("warning", "dead")] if stacks else []
     t.is_([row for row in said if not row[1].startswith("the heap had only")], want, f"{label}: what is found")
+
+
+class Machine:
+    """Firmware in QEMU (a Cortex-M3): its report, a gdb server, and an image of its memory, until the end of `with`."""
+    RAM, RAM_SIZE = 0x20000000, 65536
+
+    def __init__(self, name):
+        self.elf = os.path.join(FOLDER, f"rtos-m3-{name}.elf")
+        self.folder = tempfile.TemporaryDirectory(prefix="vmatlas-rtos-")
+        self.image = self.folder.name + "/ram"
+        self.port = free_port()
+        self.gdb = f"127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            ["qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-kernel", self.elf, "-serial", "stdio", "-gdb",
+             "tcp:" + self.gdb, "-monitor", f"unix:{self.folder.name}/monitor,server=on,wait=off"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.truth = read_report(self.process.stdout)
+        if "heap" in self.truth:
+            self.save()
+
+    def save(self):
+        """An image of the memory, by QEMU itself."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(60)
+            monitor.connect(self.folder.name + "/monitor")
+            said = b""
+            while b"(qemu)" not in said:
+                said += monitor.recv(4096)
+            monitor.sendall(f"pmemsave {self.RAM:#x} {self.RAM_SIZE} \"{self.image}\"\n".encode())
+            # The prompt comes again with each letter that it echoes: the file itself says when it is done.
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not (os.path.exists(self.image) and os.path.getsize(self.image) == self.RAM_SIZE):
+                time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+        self.folder.cleanup()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def missing():
+    """Why there is no firmware to test with, or None."""
+    if not shutil.which("qemu-system-arm"):
+        return "qemu-system-arm is not installed"
+    if not os.path.exists(os.path.join(FOLDER, "rtos-m3-10-4.elf")):
+        return "arm-none-eabi-gcc is not installed"
+    return None
