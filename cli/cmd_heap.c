@@ -58,6 +58,8 @@ static void write_head(const struct cli_subject *subject, const struct cli_outpu
 	cli_head_target(subject, output);
 	cli_line("allocator: %s\n  %s", heap->allocator[0] ? heap->allocator : "-",
 		 heap->allocator_why);
+	if (vmat_rtos_is_there(subject->target))
+		cli_line("FreeRTOS has a heap of its own in it: --rtos shows that");
 	if (!heap->is_walked) {
 		cli_line("not walked: %s", heap->why_not);
 		if (!output->args->allocator && heap->allocator[0])

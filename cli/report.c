@@ -33,6 +33,7 @@ enum cli_exit cli_exit_of(int code)
 	case ENOENT:
 	case ENOTDIR:
 	case EBADMSG:
+	case ENODATA: /* memory of firmware that has no tasks yet */
 	case ENOEXEC:
 	case EFBIG:
 	case EPROTO:

@@ -143,6 +143,11 @@ static bool take_item(struct walk *walk, const unsigned char *item, size_t size,
 		damaged(walk, item_addr, "it holds an item that does not point back");
 		return false;
 	}
+	/* Items are fields of what owns them. */
+	if (item_addr < owner || item_addr - owner >= reading->rtos->tcb_size) {
+		damaged(walk, item_addr, "it holds an item that is no part of its task");
+		return false;
+	}
 	if (task_at(reading->rtos, owner)) {
 		/* Its event was there while the scheduler was suspended: it keeps its place in the list that it waited in. */
 		if (walk->list.is_pending) {

@@ -101,7 +101,8 @@ int vmat_plan_compute(struct vmat_plan *plan, struct vmat_error *err)
 	for (unsigned i = 0; i < VMAT_RTOS_SCHEMES; i++) {
 		uint64_t whole = has_heap ? usable(plan, i + 1) : 0;
 
-		plan->fits[i] = !has_heap || plan->sum.cost[i] <= whole;
+		/* heap_1 never gives out its last byte: its comparison is "less than". */
+		plan->fits[i] = !has_heap || plan->sum.cost[i] + (i == 0) <= whole;
 		plan->left[i] = has_heap && plan->fits[i] ? whole - plan->sum.cost[i]
 							  : VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 	}

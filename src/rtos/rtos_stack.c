@@ -300,7 +300,10 @@ static void judge(struct vmat_rtos_reading *reading, const struct vmat_task *tas
 	struct vmat_rtos *rtos = reading->rtos;
 	char name[48];
 
-	snprintf(name, sizeof(name), "task \"%.32s\"", task->name);
+	if (task->is_main)
+		snprintf(name, sizeof(name), "the main stack");
+	else
+		snprintf(name, sizeof(name), "task \"%.32s\"", task->name);
 	if (vmat_is_known(notes->header_addr) && !vmat_is_known(notes->block_size))
 		vmat_rtos_find(rtos, VMAT_RTOS_OVERFLOW, notes->header_addr,
 			       "%s: the header of its block, below its stack, is damaged", name);
@@ -318,9 +321,10 @@ static void judge(struct vmat_rtos_reading *reading, const struct vmat_task *tas
 			       "%s: its stack was used to the last word, or beyond", name);
 	else if (vmat_is_known(task->left_percent) && task->left_percent < 10)
 		vmat_rtos_find(rtos, VMAT_RTOS_WARNING, task->stack_addr,
-			       "%s: only %" PRIu64 " words (%" PRIu64
-			       " %%) of its stack were never used",
-			       name, task->left_words, task->left_percent);
+			       "%s: only %" PRIu64 " word%s of %" PRIu64 " (%" PRIu64
+			       " %%) were never used",
+			       name, task->left_words, task->left_words == 1 ? "" : "s",
+			       task->size_words, task->left_percent);
 }
 
 /* The variable that each stack lies in. */
@@ -357,8 +361,10 @@ int vmat_rtos_stacks_settle(struct vmat_rtos_reading *reading)
 			rtos->is_filled = true;
 	}
 	for (size_t i = 0; i < rtos->count; i++) {
-		if (rtos->tasks[i].is_main)
+		if (rtos->tasks[i].is_main) {
+			judge(reading, &rtos->tasks[i], &reading->notes[i]);
 			continue;
+		}
 		settle_size(reading, &rtos->tasks[i], &reading->notes[i], &places[i]);
 		settle_left(rtos, &rtos->tasks[i], &reading->notes[i]);
 		settle_used(rtos, &rtos->tasks[i], &reading->notes[i]);
@@ -394,6 +400,7 @@ int vmat_rtos_main_stack(struct vmat_rtos_reading *reading)
 	set_size(task, top - limit, VMAT_TASK_SOURCE_SYMBOLS);
 	snprintf(task->why, sizeof(task->why),
 		 "symbols of the linker script; main() and interrupts use it");
+	/* FreeRTOS does not fill it; start-up code may. */
 	fill = fill_up(reading, limit, top - limit);
 	if (fill >= 8) {
 		task->left_words = fill / task->word;

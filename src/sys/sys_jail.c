@@ -29,7 +29,7 @@
 #define OUR_ARCH 0 /* not known: no filter is written, and nothing is run */
 #endif
 
-enum { PAGE_SIZE = 4096, PROBE_TIMEOUT_MS = 2000 };
+enum { PAGE_SIZE = 4096, PROBE_TIMEOUT_MS = 20000 };
 
 #define ALLOW(call)                                             \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##call, 0, 1), \

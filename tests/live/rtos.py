@@ -4,6 +4,7 @@
 The kernel keeps its own table of depths, words used and states, and its heap a ledger (tests/factory/rtos/).
 """
 # timeout: 240
+import json
 import os
 import shutil
 import subprocess
@@ -86,7 +87,26 @@ def beside():
         other.kill()
 
 
+def threads():
+    """The POSIX port: the thread that runs each task, and its own stack where that is another one."""
+    for name in ("11-4-posix", "10-4-ownstack"):
+        with rtos_check.Kernel(name) as kernel:
+            _, doc, _ = rtos_check.ask("stacks", "--rtos", kernel.pid)
+            rtos_check.tasks(t, name, kernel.truth, doc)
+            rows = subprocess.run([tap.VMATLAS, "stacks", kernel.pid, "-J", "-O"], capture_output=True, text=True).stdout
+            stacks = {row["thread"]: row for row in json.loads(rows)["threads"]}
+            said, wrong = {row["name"]: row for row in doc["tasks"]}, []
+            for task in kernel.truth["tasks"]:
+                got, thread = said[task["name"]], stacks.get(hex(task["pthread"]))
+                is_own = task["name"] == "deep"  # its stack is large enough to be the thread's
+                want = [thread["tid"], None, None] if is_own else [thread["tid"], thread["begin"], thread["size"]]
+                if [got["tid"], got["thread_begin"], got["thread_size"]] != want or is_own != (thread["kind"] == "user"):
+                    wrong.append(f"{got} should have {want}")
+            t.ok(len(stacks) > 10 and not wrong, f"{name}: the thread of each task, and its stack", "\n".join(wrong))
+
+
 t.section(lambda _: processes())
+t.section(lambda _: threads())
 t.section(lambda _: depths())
 t.section(lambda _: beside())
 t.done()
