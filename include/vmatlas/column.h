@@ -23,6 +23,7 @@
 #include <vmatlas/page.h>
 #include <vmatlas/reach.h>
 #include <vmatlas/rtos.h>
+#include <vmatlas/sample.h>
 #include <vmatlas/strip.h>
 
 #ifdef __cplusplus
@@ -325,6 +326,19 @@ extern const struct vmat_list vmat_list_fault_kinds;
 extern const struct vmat_list vmat_list_fault_sites;
 extern const struct vmat_list vmat_list_fault_causes;
 extern const struct vmat_list vmat_list_fault_ticks;
+
+/* A process at one tick, with what follows from the ticks before. */
+struct vmat_watch_row {
+	uint64_t pid;
+	const char *name;
+	struct vmat_sample sample;
+	uint64_t faults_per_s; /* VMAT_UNKNOWN at the first tick */
+	const char *grown;     /* "+1.2M", for people */
+	const char *trend;     /* a line of small bars, for people */
+};
+extern const struct vmat_list vmat_list_watch;        /* struct vmat_watch_row[] */
+extern const struct vmat_list vmat_list_watch_kinds;  /* struct vmat_sample: a row for each kind */
+extern const struct vmat_list vmat_list_watch_events; /* struct vmat_event[] */
 
 #ifdef __cplusplus
 }

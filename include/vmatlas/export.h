@@ -63,6 +63,8 @@ int vmat_write_csv(FILE *file, const struct vmat_rows *rows, const struct vmat_s
 struct vmat_json;
 
 int vmat_json_new(struct vmat_json **ret, FILE *file);
+/* The whole document on one line, for streams of documents. */
+void vmat_json_one_line(struct vmat_json *json);
 /* Writes out what is left. Returns the first error; frees in any case. */
 int vmat_json_finish(struct vmat_json *json);
 void vmat_json_begin(struct vmat_json *json, const char *key); /* an object */

@@ -19,6 +19,7 @@
 
 struct vmat_json {
 	struct vmat_sink sink;
+	bool is_line; /* nothing but its end is a line feed */
 	unsigned depth;
 	bool has_member[DEPTH_MAX];
 };
@@ -48,10 +49,16 @@ int vmat_json_new(struct vmat_json **ret, FILE *file)
 	if (!json)
 		return -ENOMEM;
 	vmat_sink_init(&json->sink, file);
+	json->is_line = false;
 	json->depth = 0;
 	json->has_member[0] = false;
 	*ret = json;
 	return 0;
+}
+
+void vmat_json_one_line(struct vmat_json *json)
+{
+	json->is_line = true;
 }
 
 int vmat_json_finish(struct vmat_json *json)
@@ -130,7 +137,7 @@ static void write_number(struct vmat_sink *sink, uint64_t number)
 static void begin_member(struct vmat_json *json, const char *key)
 {
 	if (json->has_member[json->depth])
-		vmat_sink_text(&json->sink, json->depth == 1 ? ",\n" : ",");
+		vmat_sink_text(&json->sink, json->depth == 1 && !json->is_line ? ",\n" : ",");
 	json->has_member[json->depth] = true;
 	if (key) {
 		write_string(&json->sink, key);
@@ -328,7 +335,7 @@ void vmat_json_rows(struct vmat_json *json, const struct vmat_rows *rows,
 		    const struct vmat_selection *selection)
 {
 	begin_member(json, rows->list->key);
-	write_rows(json, rows, selection, ",\n");
+	write_rows(json, rows, selection, json->is_line ? "," : ",\n");
 }
 
 void vmat_json_row(struct vmat_json *json, const char *key, const struct vmat_rows *rows,
