@@ -36,46 +36,48 @@ static uint64_t end_of(int timeout_ms)
 	return vmat_sys_now_ns() + (uint64_t)timeout_ms * 1000000;
 }
 
-static int connect_to(const struct addrinfo *address, uint64_t end_ns)
+static int connect_to(int fd, const struct addrinfo *address, uint64_t end_ns)
 {
 	const int on = 1;
-	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			address->ai_protocol);
 	int err = 0;
 	socklen_t size = sizeof(err);
 
-	if (fd < 0)
-		return -errno;
 	if (connect(fd, address->ai_addr, address->ai_addrlen) < 0)
 		err = errno == EINPROGRESS || errno == EINTR ? 0 : -errno;
 	if (!err)
 		err = wait_until(fd, POLLOUT, end_ns);
 	if (!err && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
 		err = errno;
-	if (err) {
-		close(fd);
-		return err > 0 ? -err : err;
-	}
 	/* Each request waits for its answer: a small packet must not be held back. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return fd;
+	return err > 0 ? -err : err;
 }
 
-int vmat_sys_socket_connect(const char *host, const char *port, int timeout_ms)
+int vmat_sys_socket_connect(const char *host, const char *port, int timeout_ms,
+			    int (*before)(void *context, int fd), void *context)
 {
 	const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM };
 	uint64_t end_ns;
 	struct addrinfo *found = NULL;
-	int saved = errno, fd = -ENXIO;
+	int saved = errno, fd = -1, err = -ENXIO, refused = 0;
 
 	if (getaddrinfo(host, port, &wanted, &found) == 0) {
 		end_ns = end_of(timeout_ms);
-		for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next)
-			fd = connect_to(a, end_ns);
+		for (const struct addrinfo *a = found; a && err && !refused; a = a->ai_next) {
+			fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				    a->ai_protocol);
+			err = fd < 0 ? -errno : 0;
+			if (!err)
+				err = refused = before(context, fd);
+			if (!err)
+				err = connect_to(fd, a, end_ns);
+			if (err && fd >= 0)
+				close(fd);
+		}
 		freeaddrinfo(found);
 	}
 	errno = saved;
-	return fd;
+	return err ? err : fd;
 }
 
 int vmat_sys_socket_send(int fd, const void *bytes, size_t size, int timeout_ms)
@@ -102,9 +104,13 @@ int vmat_sys_socket_send(int fd, const void *bytes, size_t size, int timeout_ms)
 
 ssize_t vmat_sys_socket_receive(int fd, void *bytes, size_t size, int timeout_ms)
 {
+	const int on = 1;
 	int saved = errno;
-	ssize_t got = wait_until(fd, POLLIN, end_of(timeout_ms));
+	ssize_t got;
 
+	/* A server that sends an answer in two parts waits for our word on the first, up to 40 ms each time. */
+	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+	got = wait_until(fd, POLLIN, end_of(timeout_ms));
 	if (!got) {
 		do
 			got = recv(fd, bytes, size, MSG_DONTWAIT);

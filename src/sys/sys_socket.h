@@ -10,10 +10,12 @@
 #include <sys/types.h>
 
 /*
- * Connects to one of the addresses of a host. A descriptor (O_CLOEXEC, O_NONBLOCK) or -errno: -ECONNREFUSED, -ETIMEDOUT,
+ * Connects to one of the addresses of a host, with a new socket for each; before(context, fd) is called before it is
+ * connected, and what it returns but 0 ends all. A descriptor (O_CLOEXEC, O_NONBLOCK) or -errno: -ECONNREFUSED, -ETIMEDOUT,
  * ...; -ENXIO when the host has no address, which may take as long as the resolver needs.
  */
-int vmat_sys_socket_connect(const char *host, const char *port, int timeout_ms);
+int vmat_sys_socket_connect(const char *host, const char *port, int timeout_ms,
+			    int (*before)(void *context, int fd), void *context);
 
 /* Sends all of it: 0, or -errno; -ETIMEDOUT. */
 int vmat_sys_socket_send(int fd, const void *bytes, size_t size, int timeout_ms);

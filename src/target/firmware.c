@@ -333,7 +333,7 @@ static int check_segment(struct vmat_firmware *firmware, const struct part *segm
 		segment->size - (segment->size < SAMPLE_SIZE ? segment->size : SAMPLE_SIZE);
 	unsigned char wanted[SAMPLE_SIZE], found[SAMPLE_SIZE];
 
-	for (unsigned i = 0; i < SAMPLES; i++) {
+	for (unsigned i = most ? 0 : SAMPLES - 1; i < SAMPLES; i++) {
 		/* So that no product is too large. */
 		uint64_t at = most / (SAMPLES - 1) * i;
 		ssize_t size, got;

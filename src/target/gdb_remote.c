@@ -34,7 +34,18 @@ enum {
 };
 
 /* What the keeper is told, a byte each. The end of the channel: we are gone. */
-enum keeper_word { LEAVE_HALTED = 'h', END = 'e' };
+enum keeper_word {
+	LEAVE_HALTED = 'h', /* it stood before us */
+	RELEASE = 'r',      /* let it go, say how that went, and end */
+	HURRY = 'q',        /* the same; the server may not answer at all */
+};
+
+/* How it went; both know it. */
+enum outcome {
+	RUNS = 'o',
+	REFUSED = 'e',
+	SILENT = 's',
+};
 
 struct vmat_gdb {
 	char place[300];
@@ -202,43 +213,92 @@ static int ask(struct vmat_gdb *gdb, const char *request, int answer_ms, struct 
 	return code;
 }
 
-/* The child: waits until we say that all is done, or are gone; then the machine must run again. */
+/*
+ * Says the word that lets the machine go: once. QEMU 7.2 takes any further byte, a second detach too, for a wish to halt it
+ * again (gdbstub.c: gdb_read_byte). That is why only the keeper says it, if there is one.
+ */
+static enum outcome let_go(struct vmat_gdb *gdb, int answer_ms)
+{
+	static const char detach[] = "+$D#44"; /* + is for what may be unanswered */
+	uint64_t end_ns = vmat_sys_now_ns() + (uint64_t)answer_ms * 1000000;
+	size_t noise = 0;
+	int event;
+
+	if (vmat_sys_socket_send(gdb->socket, detach, sizeof(detach) - 1, answer_ms))
+		return RUNS;
+	for (;;) {
+		const char *text = gdb->parser.text;
+
+		event = next_event(gdb, end_ns, &noise, NULL);
+		/* Some close the connection instead. */
+		if (event == -ESRCH)
+			return RUNS;
+		if (event < 0)
+			return SILENT;
+		/* Before it may come what was asked for by one who was killed. */
+		if (event == VMAT_GDB_PACKET && strcmp(text, "OK") == 0)
+			return RUNS;
+		if (event == VMAT_GDB_PACKET && text[0] == 'E' && gdb->parser.size == 3)
+			return REFUSED;
+	}
+}
+
+/* The child: waits for the word, or until we are gone, and then lets the machine go, unless it stood before. */
 _Noreturn static void keep(struct vmat_gdb *gdb)
 {
 	const int descriptors[] = { gdb->socket, gdb->keeper_channel };
-	static const char detach[] = "+$D#44";
-	char word = 0, answer[512];
 	bool is_left = false;
+	char word = 0, outcome;
 
 	vmat_sys_child_keep(descriptors, 2);
-	while (vmat_sys_read(gdb->keeper_channel, &word, 1) == 1 && word != END)
-		is_left = is_left || word == LEAVE_HALTED;
-	if (word == END || is_left)
-		vmat_sys_child_exit(0);
-	/* An answer to what we had asked may come first; the server must have read our word before we close. */
-	if (!vmat_sys_socket_send(gdb->socket, detach, sizeof(detach) - 1, ANSWER_MS)) {
-		uint64_t end_ns = vmat_sys_now_ns() + (uint64_t)ANSWER_MS * 1000000;
-		ssize_t got = 1;
-
-		while (got > 0 && vmat_sys_now_ns() < end_ns) {
-			got = vmat_sys_socket_receive(gdb->socket, answer, sizeof(answer),
-						      ANSWER_MS);
-			if (got > 0 && memmem(answer, (size_t)got, "$OK#9a", 6))
-				break;
-		}
-	}
+	while (vmat_sys_read(gdb->keeper_channel, &word, 1) == 1 && word == LEAVE_HALTED)
+		is_left = true;
+	outcome = is_left ? RUNS : (char)let_go(gdb, word == HURRY ? GOODBYE_MS : ANSWER_MS);
+	vmat_sys_socket_send(gdb->keeper_channel, &outcome, 1, ANSWER_MS);
 	vmat_sys_child_exit(0);
 }
 
-static int begin_keeper(struct vmat_gdb *gdb, struct vmat_error *err)
+static void tell_keeper(struct vmat_gdb *gdb, enum keeper_word word)
 {
+	char byte = (char)word;
+
+	/* It cannot have ended but by SIGKILL; then there is nobody to tell. */
+	if (gdb->keeper > 0)
+		vmat_sys_socket_send(gdb->channel, &byte, 1, ANSWER_MS);
+}
+
+static enum outcome end_keeper(struct vmat_gdb *gdb)
+{
+	char outcome = RUNS;
+
+	if (gdb->keeper > 0) {
+		tell_keeper(gdb, gdb->is_broken ? HURRY : RELEASE);
+		if (vmat_sys_socket_receive(gdb->channel, &outcome, 1, 2 * ANSWER_MS) != 1)
+			outcome = (char)(gdb->was_halted ? RUNS : let_go(gdb, ANSWER_MS));
+		vmat_sys_child_end(gdb->keeper);
+	}
+	vmat_sys_close(gdb->keeper_pidfd);
+	vmat_sys_close(gdb->channel);
+	gdb->keeper = 0;
+	gdb->keeper_pidfd = gdb->channel = -1;
+	return (enum outcome)outcome;
+}
+
+/*
+ * Before the socket is connected: the machine halts when the kernel has made the connection, and we can be killed before we
+ * know of it.
+ */
+static int begin_keeper(void *context, int fd)
+{
+	struct vmat_gdb *gdb = context;
 	sigset_t mask;
 	int ends[2], code = vmat_sys_socket_pair(ends);
 	pid_t keeper;
 
 	if (code)
-		return vmat_error_set(err, code, "a channel cannot be made: %s",
-				      strerrordesc_np(-code));
+		return code;
+	end_keeper(gdb);
+	gdb->socket = fd;
 	gdb->channel = ends[0];
 	gdb->keeper_channel = ends[1];
 	/* It keeps the mask: Ctrl-C is for us alone. */
@@ -249,20 +309,10 @@ static int begin_keeper(struct vmat_gdb *gdb, struct vmat_error *err)
 	vmat_sys_signals_set(&mask);
 	vmat_sys_close(gdb->keeper_channel);
 	gdb->keeper_channel = -1;
-	if (keeper < 0)
-		return vmat_error_set(err, keeper, "a child cannot be made: %s",
-				      strerrordesc_np(-keeper));
-	gdb->keeper = keeper;
-	return 0;
-}
-
-static void tell_keeper(struct vmat_gdb *gdb, enum keeper_word word)
-{
-	char byte = (char)word;
-
-	/* It cannot have ended but by SIGKILL; then there is nobody to tell. */
-	if (gdb->keeper > 0)
-		vmat_sys_socket_send(gdb->channel, &byte, 1, ANSWER_MS);
+	gdb->socket = -1;
+	if (keeper > 0)
+		gdb->keeper = keeper;
+	return keeper > 0 ? 0 : keeper;
 }
 
 /* What the server can, and whether the machine stood already. */
@@ -309,11 +359,12 @@ static int connect_to(struct vmat_gdb *gdb, struct vmat_error *err)
 	if (code)
 		return code;
 	split_place(gdb->place, host, sizeof(host), port, sizeof(port));
-	gdb->socket = vmat_sys_socket_connect(host, port, CONNECT_MS);
+	code = vmat_sys_socket_connect(host, port, CONNECT_MS, begin_keeper, gdb);
 	gdb->begun_ns = vmat_sys_now_ns();
-	if (gdb->socket >= 0)
-		return begin_keeper(gdb, err);
-	code = gdb->socket;
+	if (code >= 0) {
+		gdb->socket = code;
+		return 0;
+	}
 	if (code == -ENXIO)
 		return vmat_error_set(err, -ESRCH, "there is no host %.200s", host);
 	if (code == -ETIMEDOUT)
@@ -403,40 +454,23 @@ ssize_t vmat_gdb_read(struct vmat_gdb *gdb, uint64_t addr, void *buffer, size_t 
 	return (ssize_t)done;
 }
 
-static int detach(struct vmat_gdb *gdb, struct vmat_error *err)
-{
-	struct vmat_error ignored;
-	int code;
-
-	if (gdb->socket < 0 || gdb->was_halted)
-		return 0;
-	if (gdb->is_broken) {
-		/* Whatever it is that listens: it may understand this much. */
-		ask(gdb, "D", GOODBYE_MS, &ignored);
-		return 0;
-	}
-	code = ask(gdb, "D", ANSWER_MS, err);
-	if (code == -ESRCH)
-		return 0;
-	if (!code && gdb->parser.text[0] == 'E')
-		return vmat_error_set(err, -EPROTO,
-				      "the gdb server at %s does not let the machine go (%.3s): it "
-				      "may stand",
-				      gdb->place, gdb->parser.text);
-	return code;
-}
-
 int vmat_gdb_close(struct vmat_gdb *gdb, uint64_t *halted_ns, struct vmat_error *err)
 {
-	int code = detach(gdb, err);
+	enum outcome outcome = end_keeper(gdb);
+	int code = 0;
 
 	*halted_ns = vmat_sys_now_ns() - gdb->begun_ns;
-	if (gdb->keeper > 0) {
-		tell_keeper(gdb, END);
-		vmat_sys_child_end(gdb->keeper);
-	}
-	vmat_sys_close(gdb->keeper_pidfd);
-	vmat_sys_close(gdb->channel);
+	if (outcome == REFUSED)
+		code = vmat_error_set(
+			err, -EPROTO,
+			"the gdb server at %s does not let the machine go: it may stand",
+			gdb->place);
+	else if (outcome == SILENT)
+		code = vmat_error_set(
+			err, -ETIMEDOUT,
+			"the gdb server at %s does not answer when the machine is to go "
+			"on: it may stand",
+			gdb->place);
 	vmat_sys_close(gdb->socket);
 	free(gdb);
 	return code;
