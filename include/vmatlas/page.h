@@ -19,13 +19,15 @@ extern "C" {
 struct vmat_pages_run {
 	uint64_t start;
 	uint64_t end;
-	uint64_t page_size;  /* really in use: mapped by a PMD, large folio (with frames), base */
-	uint32_t flags;      /* enum vmat_page_flag */
-	uint32_t known;      /* which of the flags could be told */
-	bool is_copied;      /* a private copy of a page of the file that is mapped */
-	bool is_invisible;   /* VM_PFNMAP: the kernel shows no pages of it */
-	size_t region;       /* index in the map */
-	uint64_t pfn;        /* first frame; VMAT_UNKNOWN without the right to see frames */
+	uint64_t
+		page_size; /* really in use: mapped by a PMD, large folio (with frames), base; or unknown */
+	uint32_t flags;    /* enum vmat_page_flag */
+	uint32_t known;    /* which of the flags could be told */
+	bool is_copied;    /* a private copy of a page of the file that is mapped */
+	bool is_invisible; /* VM_PFNMAP: the kernel shows no pages of it */
+	bool is_pinned; /* VM_PFNMAP, but the driver in kmod/ tells: in memory, and stays there */
+	size_t region;  /* index in the map */
+	uint64_t pfn;   /* first frame; VMAT_UNKNOWN without the right to see frames */
 	uint64_t pfn_runs;   /* physically contiguous pieces in this run */
 	uint64_t kpageflags; /* VMAT_PAGES_KPAGEFLAGS: flags common to the run, else unknown */
 	uint64_t mapcount;   /* VMAT_PAGES_KPAGEFLAGS: /proc/kpagecount, when equal over the run */

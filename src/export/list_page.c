@@ -48,6 +48,7 @@ enum state_bit {
 	STATE_INVISIBLE,
 	STATE_DUMPED,
 	STATE_LEFT_OUT,
+	STATE_PINNED,
 };
 
 static const char *state_word(unsigned bit)
@@ -59,7 +60,7 @@ static const char *state_word(unsigned bit)
 		[STATE_HUGE] = "huge",           [STATE_ZERO] = "zero",
 		[STATE_GUARD] = "guard",         [STATE_ABSENT] = "absent",
 		[STATE_INVISIBLE] = "invisible", [STATE_DUMPED] = "dumped",
-		[STATE_LEFT_OUT] = "left_out",
+		[STATE_LEFT_OUT] = "left_out",   [STATE_PINNED] = "pinned",
 	};
 
 	return bit < VMAT_COLUMNS_COUNT(words) ? words[bit] : NULL;
@@ -134,6 +135,8 @@ static uint64_t run_state(const struct vmat_pages_run *run)
 			state |= UINT64_C(1) << bits[i][1];
 	if (run->is_copied)
 		state |= UINT64_C(1) << STATE_COPIED;
+	if (run->is_pinned)
+		state |= UINT64_C(1) << STATE_PINNED;
 	if ((run->known & VMAT_PAGE_EXCLUSIVE) && (flags & VMAT_PAGE_PRESENT) &&
 	    !(flags & (VMAT_PAGE_EXCLUSIVE | VMAT_PAGE_ZERO)))
 		state |= UINT64_C(1) << STATE_SHARED;

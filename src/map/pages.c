@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "map/map_priv.h"
@@ -61,8 +62,9 @@ static bool is_same(const struct vmat_pages_run *a, const struct vmat_pages_run 
 {
 	return a->end == b->start && a->region == b->region && a->flags == b->flags &&
 	       a->page_size == b->page_size && a->known == b->known &&
-	       a->is_invisible == b->is_invisible && a->kpageflags == b->kpageflags &&
-	       a->mapcount == b->mapcount && vmat_is_known(a->pfn) == vmat_is_known(b->pfn);
+	       a->is_invisible == b->is_invisible && a->is_pinned == b->is_pinned &&
+	       a->kpageflags == b->kpageflags && a->mapcount == b->mapcount &&
+	       vmat_is_known(a->pfn) == vmat_is_known(b->pfn);
 }
 
 static int add(struct pages_reader *reader, const struct vmat_pages_run *run)
@@ -229,6 +231,74 @@ static int add_run(struct pages_reader *reader, uint64_t start, uint64_t end, ui
 	return add(reader, &run);
 }
 
+/* One run of pages that the driver has pinned. Their size is not known: only that they lie behind each other. */
+static int add_pinned(struct pages_reader *reader, uint64_t start, uint64_t end, uint64_t physical)
+{
+	struct vmat_pages_run run = new_run(reader, start, end, VMAT_PAGE_PRESENT);
+
+	run.known = VMAT_PAGE_PRESENT | VMAT_PAGE_SWAPPED | VMAT_PAGE_ZERO | VMAT_PAGE_GUARD;
+	run.is_pinned = true;
+	run.page_size = VMAT_UNKNOWN(VMAT_INVISIBLE);
+	if (reader->options & (VMAT_PAGES_FRAMES | VMAT_PAGES_KPAGEFLAGS)) {
+		run.pfn = vmat_is_known(physical) ? physical / PAGE_SIZE : physical;
+		run.pfn_runs = vmat_is_known(physical) ? 1 : physical;
+	}
+	return add(reader, &run);
+}
+
+/*
+ * A mapping of a buffer of the driver in kmod/, whose pages the kernel does not show. -ENOENT, -EPERM, -EOPNOTSUPP...: the
+ * driver cannot be asked.
+ */
+static int read_buffer(struct pages_reader *reader, uint64_t start, uint64_t end)
+{
+	const struct vmat_region *region = &reader->map->regions[reader->region];
+	vmat_autofree struct vmat_extent *extents = NULL;
+	/* What of the buffer is looked at, in its own offsets. */
+	uint64_t from = region->offset + (start - region->start), to = from + (end - start);
+	size_t count = 0;
+	int err = vmat_source_extents(reader->target, region->name, &extents, &count);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && !err; i++) {
+		const struct vmat_extent *extent = &extents[i];
+		uint64_t first = extent->offset > from ? extent->offset : from;
+		uint64_t last = extent->offset + extent->bytes;
+
+		last = last < to ? last : to;
+		if (first < last)
+			err = add_pinned(reader, start + (first - from), start + (last - from),
+					 vmat_is_known(extent->physical)
+						 ? extent->physical + (first - extent->offset)
+						 : extent->physical);
+	}
+	return err;
+}
+
+/* What the kernel does not show: of the driver's buffers the driver may tell. */
+static int add_invisible(struct pages_reader *reader, uint64_t start, uint64_t end)
+{
+	const struct vmat_region *region = &reader->map->regions[reader->region];
+	struct vmat_pages_run run = new_run(reader, start, end, 0);
+	char why[sizeof(reader->pages->partial_why)];
+	int err;
+
+	if (vmat_source_is_buffer(region->name)) {
+		err = read_buffer(reader, start, end);
+		if (!err || err == -ENOMEM)
+			return err;
+		snprintf(why, sizeof(why), "%s: its driver cannot be asked for its pages: %s",
+			 region->name,
+			 err == -ENOENT  ? "the process has closed its descriptor of it"
+			 : err == -EPERM ? "that needs the right to trace the process"
+					 : strerrordesc_np(-err));
+		mark_partial(reader->pages, why);
+	}
+	run.is_invisible = true;
+	return add(reader, &run);
+}
+
 static int read_region(struct pages_reader *reader, uint64_t start, uint64_t end)
 {
 	const struct vmat_region *region = &reader->map->regions[reader->region];
@@ -236,12 +306,8 @@ static int read_region(struct pages_reader *reader, uint64_t start, uint64_t end
 	uint64_t at = start, done = start;
 	bool is_empty = true;
 
-	if (!vmat_region_has_pages(region)) {
-		struct vmat_pages_run run = new_run(reader, start, end, 0);
-
-		run.is_invisible = true;
-		return add(reader, &run);
-	}
+	if (!vmat_region_has_pages(region))
+		return add_invisible(reader, start, end);
 	while (at < end) {
 		int err = 0, count = vmat_source_scan(reader->target, &at, end, reader->want, runs,
 						      RUNS, &reader->known);
@@ -258,12 +324,8 @@ static int read_region(struct pages_reader *reader, uint64_t start, uint64_t end
 		if (err)
 			return err;
 	}
-	if (region->backing == VMAT_BACKING_DEVICE && is_empty) {
-		struct vmat_pages_run run = new_run(reader, start, end, 0);
-
-		run.is_invisible = true;
-		return add(reader, &run);
-	}
+	if (region->backing == VMAT_BACKING_DEVICE && is_empty)
+		return add_invisible(reader, start, end);
 	return add_run(reader, done, end, 0);
 }
 

@@ -32,6 +32,9 @@ static int read_in_use(struct vmat_pagesize *ret, struct vmat_target *target,
 	if (!pages->count || run->is_invisible) {
 		ret->in_use = VMAT_UNKNOWN(VMAT_INVISIBLE);
 		set_why(ret, "device memory: the kernel shows none of its pages");
+	} else if (run->is_pinned) {
+		ret->in_use = run->page_size;
+		set_why(ret, "its driver tells where the pages lie, and not of what size they are");
 	} else if (run->flags & VMAT_PAGE_LEFT_OUT) {
 		ret->in_use = VMAT_UNKNOWN(VMAT_NOT_RECORDED);
 		set_why(ret, "the core has left this page out");

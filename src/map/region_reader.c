@@ -165,6 +165,8 @@ static enum vmat_backing file_backing(struct reader *reader, struct vmat_region 
 	}
 	if (strcmp(name, "/dev/zero") == 0 && !region->is_deleted)
 		return region->prot & VMAT_PROT_SHARED ? VMAT_BACKING_SHMEM : VMAT_BACKING_ANON;
+	if (vmat_source_is_buffer(name))
+		return VMAT_BACKING_DEVICE;
 	if (starts_with(name, "/dev/") && vmat_source_is_char_device(reader->target, name))
 		return VMAT_BACKING_DEVICE;
 	return VMAT_BACKING_FILE;

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "sys/pagemap.h"
+#include "sys/sys_driver.h"
 #include "sys/sys_file.h"
 #include "sys/sys_memory.h"
 
@@ -310,6 +311,52 @@ int vmat_hugebuf_new(struct vmat_hugebuf **ret, size_t size, uint32_t flags)
 	}
 	*ret = buf;
 	return 0;
+}
+
+/* The driver's extents instead of those read before. Without the right to see frames there were none, and are none. */
+static int take_extents(struct vmat_hugebuf *buf, const struct vmatlas_extent *told, size_t count)
+{
+	struct vmat_hugebuf_extent *extents;
+
+	if (told[0].physical == VMATLAS_PHYSICAL_HIDDEN)
+		return 0;
+	extents = calloc(count, sizeof(*extents));
+	if (!extents)
+		return -ENOMEM;
+	buf->is_ascending = true;
+	for (size_t i = 0; i < count; i++) {
+		extents[i] = (struct vmat_hugebuf_extent){ told[i].offset, told[i].bytes,
+							   told[i].physical };
+		if (i && told[i].physical < told[i - 1].physical)
+			buf->is_ascending = false;
+	}
+	free(buf->extents);
+	buf->extents = extents;
+	buf->extents_count = count;
+	buf->has_frames = true;
+	return 0;
+}
+
+int vmat_hugebuf_pin(struct vmat_hugebuf *buf)
+{
+	vmat_keep_errno;
+	vmat_autofree struct vmatlas_extent *told = NULL;
+	vmat_autoclose int fd = -1;
+	size_t count;
+	int r;
+
+	if (buf->owner != getpid())
+		return -EINVAL;
+	fd = vmat_sys_driver_pin(buf->data, buf->size);
+	if (fd < 0)
+		return fd;
+	r = vmat_sys_driver_extents(fd, &told, &count);
+	if (!r)
+		r = take_extents(buf, told, count);
+	if (r)
+		return r;
+	buf->is_pinned = true;
+	return vmat_take_fd(&fd);
 }
 
 struct vmat_hugebuf *vmat_hugebuf_free(struct vmat_hugebuf *buf)

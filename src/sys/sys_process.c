@@ -23,6 +23,13 @@ int vmat_sys_pidfd_open(pid_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
+int vmat_sys_pidfd_getfd(int pidfd, int fd)
+{
+	int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
 int vmat_sys_pidfd_wait(int pidfd, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = pidfd, .events = POLLIN };

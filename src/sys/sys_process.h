@@ -12,6 +12,12 @@
 /* pidfd_open(2). A descriptor (O_CLOEXEC) or -errno; -ENOSYS before Linux 5.3. */
 int vmat_sys_pidfd_open(pid_t pid);
 
+/*
+ * A copy of the process's descriptor `fd` (pidfd_getfd(2), Linux 5.6), or -errno: -EBADF it is closed; -EPERM: it may not be
+ * traced by us.
+ */
+int vmat_sys_pidfd_getfd(int pidfd, int fd);
+
 /* Waits until the process has ended: 1; 0 when the time is over; -errno. timeout_ms 0 only looks. */
 int vmat_sys_pidfd_wait(int pidfd, int timeout_ms);
 

@@ -14,6 +14,7 @@
 #include "sys/sys_process.h"
 #include "target/device.h"
 #include "target/live_memory.h"
+#include "target/live_driver.h"
 #include "target/live_scan.h"
 #include "target/process.h"
 
@@ -93,6 +94,7 @@ const struct vmat_target_ops vmat_live_ops = {
 	.read = vmat_live_read,
 	.read_pieces = vmat_live_read_pieces,
 	.open_file = live_open_file,
+	.extents = vmat_live_extents,
 	.check = live_check,
 	.deinit = live_deinit,
 };

@@ -490,6 +490,14 @@ uint64_t vmat_source_sysctl(struct vmat_target *target, const char *name)
 	return value;
 }
 
+int vmat_source_extents(struct vmat_target *target, const char *name, struct vmat_extent **ret,
+			size_t *ret_count)
+{
+	if (!target->ops->extents)
+		return -EOPNOTSUPP;
+	return target->ops->extents(target, name, ret, ret_count);
+}
+
 bool vmat_source_is_live(const struct vmat_target *target)
 {
 	return target->ops->is_live;

@@ -24,6 +24,9 @@ struct vmat_target_ops {
 	int (*read_pieces)(struct vmat_target *target, struct vmat_piece *pieces, size_t count);
 	int (*open_file)(struct vmat_target *target, const char *path, uint32_t dev_major,
 			 uint32_t dev_minor, uint64_t inode);
+	/* NULL: -EOPNOTSUPP */
+	int (*extents)(struct vmat_target *target, const char *name, struct vmat_extent **ret,
+		       size_t *ret_count);
 	int (*check)(struct vmat_target *target, struct vmat_error *err);
 	/* NULL: by its exe and maps, see target.c */
 	int (*open_program)(struct vmat_target *target);

@@ -140,6 +140,24 @@ int vmat_source_frames(struct vmat_target *target, uint64_t pfn, uint64_t *flags
 /* A number below /proc/sys by its name there ("vm/max_map_count"), or VMAT_UNKNOWN. */
 uint64_t vmat_source_sysctl(struct vmat_target *target, const char *name);
 
+/* Pages of a mapped buffer that lie behind each other in memory, by the driver in kmod/. */
+struct vmat_extent {
+	uint64_t offset; /* in the buffer, in bytes */
+	uint64_t bytes;
+	uint64_t physical; /* VMAT_UNKNOWN without CAP_SYS_ADMIN */
+};
+
+/* Is this the name of a mapping of such a buffer, "anon_inode:[vmatlas:N]"? Pure. */
+bool vmat_source_is_buffer(const char *name);
+
+/*
+ * All extents of the buffer with this name, by offset, over a copy of a descriptor that the target has of it. Frees with
+ * free(). 0 or a negative errno: -ENOENT the target has closed its descriptors, and only the mapping is left; -EPERM the
+ * target's descriptors are not ours to copy (ptrace access mode ATTACH); -EOPNOTSUPP no living process.
+ */
+int vmat_source_extents(struct vmat_target *target, const char *name, struct vmat_extent **ret,
+			size_t *ret_count);
+
 /* Is this target a living process (else a record)? */
 bool vmat_source_is_live(const struct vmat_target *target);
 

@@ -12,7 +12,8 @@
  * count the extents. Frame numbers need CAP_SYS_ADMIN; without it nothing is sorted, and that is said.
  *
  * In a virtual machine "physical" is the guest's. Frames stay what they are as long as nothing migrates huge pages (NUMA
- * balancing does not; memory offlining, CMA and move_pages(2) do): for a device, pin them (VFIO, io_uring, a driver).
+ * balancing does not; memory offlining, CMA and move_pages(2) do): for a device, pin them, with VFIO or with vmatlas's own
+ * driver (kmod/), if it is loaded.
  */
 #ifndef VMATLAS_PRIM_HUGEBUF_H
 #define VMATLAS_PRIM_HUGEBUF_H
@@ -51,6 +52,9 @@ struct vmat_hugebuf {
 	const char *
 		why; /* why it is not sorted, or not by larger pages; "" when nothing is to be said. Static */
 	int32_t owner; /* private */
+
+	/* The extents hold until the descriptor of vmat_hugebuf_pin, and all that came of it, are gone. */
+	bool is_pinned;
 };
 
 /*
@@ -63,6 +67,20 @@ struct vmat_hugebuf {
  * Cost: zeroing of the pages, up to twice as many as are needed.
  */
 VMAT_API int vmat_hugebuf_new(struct vmat_hugebuf **ret, size_t size, uint32_t flags);
+
+/*
+ * Pins the pages by the driver of vmatlas (/dev/vmatlas) and takes the extents from it, which then stay true. Returns a
+ * descriptor that *is* the buffer: read(2) and write(2) go over the kernel's sequential view of it, mmap(2) with MAP_SHARED
+ * works in each process that it is passed to, and include/uapi/vmatlas.h has what else it can do, dma-bufs for one. The
+ * pages live until it, and its copies and mappings, are gone, whether or not this buffer has been freed. Not asked for the
+ * driver, a buffer does without it.
+ *
+ * Errors: -ENOENT the driver is not loaded; -EACCES /dev/vmatlas is not for us; -ENOMEM over RLIMIT_MEMLOCK without
+ * CAP_IPC_LOCK; -EBUSY too many buffers; -EINVAL larger than its administrator allows, or a child of fork; -EMFILE.
+ * Needs: CAP_SYS_ADMIN to see the extents; without it those known before stay.
+ * MT-Safe for different buffers, AS-Unsafe. The descriptor is close-on-exec.
+ */
+VMAT_API int vmat_hugebuf_pin(struct vmat_hugebuf *buf);
 
 /* Gives the pages back. NULL is nothing. Returns NULL. */
 VMAT_API struct vmat_hugebuf *vmat_hugebuf_free(struct vmat_hugebuf *buf);
