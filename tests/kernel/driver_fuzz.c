@@ -31,7 +31,7 @@
 struct fuzzer {
 	uint64_t random;
 	long calls;
-	unsigned char *scratch; /* a page of structures, then a page that is not mapped */
+	unsigned char *scratch; /* a page of structures, then one without rights */
 	unsigned char *output;  /* for extents, in the middle of three pages */
 	long pins, extents, dmabufs, maps, forks;
 	int strange; /* an errno that nobody announced, or 0 */
@@ -41,7 +41,7 @@ struct fuzzer {
 
 static int device, foreign;
 static _Atomic int slots[SLOTS];
-static unsigned char *memory; /* writable, huge, read-only, no rights, and a hole */
+static unsigned char *memory; /* writable, read-only, without rights */
 static unsigned char *huge;
 
 static uint64_t next(struct fuzzer *f)
@@ -215,6 +215,7 @@ static void fuzz_extents(struct fuzzer *f)
 static void fuzz_map(struct fuzzer *f)
 {
 	size_t bytes = chance(f, 4) ? HUGE * (1 + below(f, 3)) : (1 + below(f, 12)) * PAGE;
+	size_t half;
 	off_t offset = chance(f, 2) ? 0
 				    : (off_t)(chance(f, 4) ? interesting(f) & ~(PAGE - 1)
 							   : below(f, 10) * PAGE);
@@ -227,8 +228,6 @@ static void fuzz_map(struct fuzzer *f)
 	/* A shorter buffer's mapping was refused; a pipe or a dma-buf as well: all that is mapped can be read. */
 	for (size_t page = 0; page < bytes; page += PAGE)
 		at[page];
-	if (chance(f, 2))
-		munmap((void *)(uintptr_t)(at + bytes / 2 / PAGE * PAGE), PAGE);
 	if (chance(f, 100)) {
 		pid_t child = fork();
 
@@ -237,7 +236,11 @@ static void fuzz_map(struct fuzzer *f)
 		if (child > 0)
 			f->forks += waitpid(child, NULL, 0) == child;
 	}
-	munmap((void *)(uintptr_t)at, bytes);
+	/* In two parts, the second first: what is gone another thread may have taken, so nothing is unmapped twice. */
+	half = bytes / 2 / PAGE * PAGE;
+	munmap((void *)(uintptr_t)(at + half), bytes - half);
+	if (half)
+		munmap((void *)(uintptr_t)at, half);
 }
 
 static void fuzz_read_write(struct fuzzer *f)
@@ -316,7 +319,7 @@ static void *run(void *with)
 	struct fuzzer *f = with;
 
 	f->scratch = plain_pages(2);
-	munmap(f->scratch + PAGE, PAGE);
+	mprotect(f->scratch + PAGE, PAGE, PROT_NONE);
 	f->output = plain_pages(3);
 	memset(f->output, GUARD, 3 * PAGE);
 	for (long n = 0; f->calls > 0 && !f->strange; n++) {
@@ -328,13 +331,17 @@ static void *run(void *with)
 	return NULL;
 }
 
+/*
+ * What may be pinned is also written to. So it lies at the beginning of a range without rights that no interesting length leaves: nothing
+ * of ours may be behind it. Nor are there holes, which another thread's mapping could fill.
+ */
 static void make_memory(void)
 {
-	memory = plain_pages(MEMORY / PAGE);
+	memory = plain_pages((MEMORY + 2 * HUGE) / PAGE);
 	memset(memory, 1, MEMORY);
+	mprotect(memory + MEMORY, 2 * HUGE, PROT_NONE);
 	mprotect(memory + MEMORY / 2, 4 * PAGE, PROT_READ);
 	mprotect(memory + MEMORY / 4, 2 * PAGE, PROT_NONE);
-	munmap(memory + MEMORY - 2 * PAGE, PAGE);
 	huge = huge_pages(2, MAP_SHARED);
 }
 

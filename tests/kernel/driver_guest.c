@@ -15,7 +15,8 @@
 
 static int tests, failures;
 
-static void say(bool is_good, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+say(bool is_good, const char *format, va_list args)
 {
 	printf("%sok %d - ", is_good ? "" : "not ", ++tests);
 	vprintf(format, args);

@@ -4,6 +4,7 @@
  * map it, the same extents by four ways, and pages that live as long as somebody has them.
  *
  * usage: driver_test            in a guest with vmatlas.ko and vmatlas-importer.ko
+ *        driver_test hold       maps a buffer, prints its truth as JSON, closes the descriptor at a line of input, ends at its end
  *        driver_test peer N     maps the descriptor that comes through socket N, looks, writes
  */
 #include <errno.h>
@@ -177,6 +178,38 @@ static pid_t start_peer(int *ret_socket)
 	return child;
 }
 
+/* For driver_pages.py. */
+static int hold(void)
+{
+	struct vmatlas_extent *extents;
+	unsigned char *data, *at;
+	char line[16];
+	size_t count;
+	int buf;
+
+	scramble_pool();
+	data = huge_pages(COUNT, MAP_PRIVATE);
+	count = pagemap_extents(data, BYTES, &extents);
+	buf = buf_pin(device_open(), data, BYTES);
+	at = map_buf(buf, BYTES, 0);
+	printf("{\"start\": %llu, \"bytes\": %zu, \"extents\": [",
+	       (unsigned long long)(uintptr_t)at, BYTES);
+	for (size_t i = 0; i < count; i++)
+		printf("%s[%llu, %llu]", i ? ", " : "", extents[i].offset,
+		       extents[i].physical / PAGE);
+	printf("]}\n");
+	fflush(stdout);
+	free(extents);
+	if (fgets(line, sizeof(line), stdin)) {
+		close(buf);
+		printf("closed\n");
+		fflush(stdout);
+	}
+	while (fgets(line, sizeof(line), stdin))
+		;
+	return 0;
+}
+
 struct owner {
 	int device;
 	int socket;  /* to whom the buffer goes */
@@ -334,9 +367,12 @@ static long faults(void)
 /* What things cost on this kernel: printed, never judged; the table of docs/hugebuf-driver.md. */
 static void show_costs(int device)
 {
-	static const char *const names[] = { "whole huge pages", "off by one page" };
+	static const char *const names[] = { "fitting huge pages", "at an address that fits none" };
 	unsigned char *data = huge_pages(16, MAP_PRIVATE);
 	int buf = buf_pin(device, data, 16 * HUGE);
+	/* Where an address is a page behind a multiple of 2 MiB, no huge entry can be used. */
+	unsigned char *room = plain_pages(17 * HUGE / PAGE);
+	unsigned char *misfit = room + HUGE - (uintptr_t)room % HUGE + PAGE;
 	struct vmatlas_info info;
 	char byte;
 
@@ -347,11 +383,11 @@ static void show_costs(int device)
 	for (size_t i = 0; i < 2; i++) {
 		long pte = status_kib("VmPTE"), before;
 		double start = now_us(), mapped, touched;
-		unsigned char *at = map_buf(buf, 15 * HUGE, (off_t)(i * PAGE));
+		unsigned char *at = mmap(i ? misfit : NULL, 15 * HUGE, PROT_READ,
+					 MAP_SHARED | (i ? MAP_FIXED : 0), buf, 0);
 
-		before = faults();
-		/* An address that does not fit the offset: no huge entry can be used. */
 		mapped = now_us();
+		before = faults();
 		for (size_t page = 0; page < 15 * HUGE; page += PAGE)
 			*(volatile unsigned char *)(at + page);
 		touched = now_us();
@@ -375,6 +411,8 @@ int main(int argc, char **argv)
 	unsigned char *data;
 	int device, buf;
 
+	if (argc == 2 && !strcmp(argv[1], "hold"))
+		return hold();
 	if (argc == 3 && !strcmp(argv[1], "peer"))
 		return peer((int)strtol(argv[2], NULL, 10));
 	scramble_pool();

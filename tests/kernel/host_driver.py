@@ -5,6 +5,7 @@ Builds vmatlas.ko against the headers of the kernel, and its broken twins, and r
 """
 # timeout: 300
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def build(name, folders, module, *options):
 
 
 def in_guest(*argv, limit=120):
-    return subprocess.run([os.path.join(HERE, "in-kernel"), "--kernel", TREE, "--memory", "1024", "--limit", str(limit), "--", *argv],
+    return subprocess.run([os.path.join(HERE, "in-kernel"), "--kernel", TREE, "--memory", "1024", "--limit", str(limit),
+                           *(f"--env={name}={os.environ[name]}" for name in ("SRC", "BUILD", "VMATLAS")), "--", *argv],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
 
 
@@ -61,6 +63,14 @@ def shell(*lines):
     return ["sh", "-c", "\n".join(["set -e", "modprobe -q udmabuf || :", *lines])]
 
 
+def judge_example(ran):
+    """One buffer, three that sum it up: the same number, and after the third wrote another, again the same."""
+    said = re.findall("^# example: (.*)", ran.stdout, re.M)
+    sums = re.findall(r"\b[0-9a-f]{16}\b", "\n".join(said))
+    t.ok(len(sums) == 5 and len(set(sums[:3])) == 1 and sums[3] == sums[4] != sums[0],
+         "example hugebuf_driver: producer, kernel and consumer have the same bytes in the same order", ran.stdout + ran.stderr)
+
+
 def main():
     os.makedirs(WORK, exist_ok=True)
     good = build("good", ["kmod"], "vmatlas.ko")
@@ -68,10 +78,11 @@ def main():
     leak = build("leak", ["kmod"], "vmatlas.ko", f"KCFLAGS=-include {HERE}/broken/leak.h")
     warn = build("warn", ["kmod"], "vmatlas.ko", f"KCFLAGS=-include {HERE}/broken/warn.h")
 
-    load = [f"insmod {good}", f"insmod {importer}"]
-    take_over(in_guest(*shell(*load, f"{PROGRAMS}/driver_test", f"{PROGRAMS}/driver_fuzz {FUZZ_CALLS}",
-                              f"{PROGRAMS}/driver_refuse", "rmmod vmatlas-importer")),
-              "driver_test, driver_fuzz and driver_refuse")
+    ran = in_guest(*shell(f"insmod {good}", f"insmod {importer}", f"{PROGRAMS}/driver_test", f"{PROGRAMS}/driver_fuzz {FUZZ_CALLS}",
+                          f'said=$({tap.BUILD}/examples/hugebuf_driver)', 'echo "$said" | sed "s/^/# example: /"', f"{HERE}/driver_pages.py",
+                          f"{PROGRAMS}/driver_refuse", "rmmod vmatlas-importer"))
+    take_over(ran, "driver_test, driver_fuzz, driver_pages, driver_refuse")
+    judge_example(ran)
 
     ran = in_guest(*shell(f"insmod {leak}", f"insmod {importer}", f"{PROGRAMS}/driver_test"))
     t.ok(ran.returncode in (1, 99) and "not ok" in ran.stdout and "got 18, wanted 24" in ran.stdout, "a driver that leaks is found out",
