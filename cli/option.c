@@ -160,6 +160,7 @@ static int parse_command(struct cli_args *args, int argc, char **argv)
 		return code;
 	if ((size_t)(argc - optind) > CLI_OPERANDS_MAX)
 		return cli_usage_error("too many arguments, the most is %d", CLI_OPERANDS_MAX);
+	args->has_command = optind > 1 && !strcmp(argv[optind - 1], "--");
 	for (int i = optind; i < argc; i++)
 		args->operands[args->operands_count++] = argv[i];
 	code = check_operands(args);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <vmatlas/store.h>
+
 #include "progress.h"
 #include "report.h"
 
@@ -14,6 +16,13 @@ static void note_core(struct cli_subject *subject)
 
 	if (core && core->lacks[0])
 		cli_subject_note(subject, core->lacks);
+}
+
+int cli_needs_process(const struct cli_args *args, const char *name)
+{
+	return cli_usage_error("%s: %.200s is a recording, and a process is needed here\nTry: "
+			       "vmatlas check %.200s",
+			       args->command->name, name, name);
 }
 
 int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
@@ -33,6 +42,8 @@ int cli_subject_open(struct cli_subject *ret, const struct cli_args *args)
 			"%s: firmware has no regions, pages or threads of a kernel\nTry: vmatlas "
 			"stacks, or vmatlas heap: they know the tasks and the heap of FreeRTOS",
 			args->command->name);
+	if (vmat_recording_is(args->operands[0]))
+		return cli_needs_process(args, args->operands[0]);
 	if (vmat_target_open(&ret->target, args->operands[0], &options, &err) < 0)
 		return cli_fail(&err);
 	ret->process = vmat_target_process(ret->target);

@@ -20,6 +20,8 @@ struct cli_subject {
 
 /* Opens the target of the command line. 0, or an exit code after it has said why. */
 int cli_subject_open(struct cli_subject *ret, const struct cli_args *args);
+/* A recording was named where a process is needed: says so, returns the exit code. */
+int cli_needs_process(const struct cli_args *args, const char *name);
 void cli_subject_close(struct cli_subject *subject);
 
 /*
