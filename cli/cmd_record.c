@@ -318,9 +318,8 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_example examples[] = {
-	{ "1234", "process 1234 until it ends, or until Ctrl-C" },
-	{ "--for 1h -i 5s -o hour.vmatlas 1234", "an hour, each 5 s, into a file" },
-	{ "-o build.vmatlas -- make -j4", "a command and its children" },
+	{ "--for 2s -i 100ms 1234", "process 1234 for two seconds, ten times a second" },
+	{ "-o nap.vmatlas -- sleep 1", "a command and its children, into this file" },
 	{ 0 },
 };
 
