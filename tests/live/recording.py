@@ -70,7 +70,7 @@ def samples(name):
 def state(name):
     try:
         return ask(name, "SELECT value FROM fact WHERE name = 'state'")[0][0]
-    except sqlite3.OperationalError:
+    except (sqlite3.OperationalError, IndexError):
         return None
 
 
