@@ -13,8 +13,8 @@
 #include "sys/sys_file.h"
 #include "sys/sys_process.h"
 #include "target/device.h"
-#include "target/live_memory.h"
 #include "target/live_driver.h"
+#include "target/live_memory.h"
 #include "target/live_scan.h"
 #include "target/process.h"
 

@@ -3,7 +3,7 @@
 
 Builds vmatlas.ko against the headers of the kernel, and its broken twins, and runs the programs of this folder in guests.
 """
-# timeout: 300
+# timeout: 900
 import os
 import re
 import shutil
@@ -39,7 +39,7 @@ def build(name, folders, module, *options):
     return os.path.join(place, os.path.basename(folders[0]), module)
 
 
-def in_guest(*argv, limit=120):
+def in_guest(*argv, limit=280):
     return subprocess.run([os.path.join(HERE, "in-kernel"), "--kernel", TREE, "--memory", "1024", "--limit", str(limit),
                            *(f"--env={name}={os.environ[name]}" for name in ("SRC", "BUILD", "VMATLAS")), "--", *argv],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
