@@ -15,6 +15,7 @@
 #ifndef VMATLAS_COLUMN_H
 #define VMATLAS_COLUMN_H
 
+#include <vmatlas/analyze.h>
 #include <vmatlas/atlas.h>
 #include <vmatlas/base.h>
 #include <vmatlas/explanation.h>
@@ -339,6 +340,9 @@ struct vmat_watch_row {
 extern const struct vmat_list vmat_list_watch;        /* struct vmat_watch_row[] */
 extern const struct vmat_list vmat_list_watch_kinds;  /* struct vmat_sample: a row for each kind */
 extern const struct vmat_list vmat_list_watch_events; /* struct vmat_event[] */
+
+extern const struct vmat_list vmat_list_judged;  /* struct vmat_judgement: findings */
+extern const struct vmat_list vmat_list_changes; /* struct vmat_difference */
 
 #ifdef __cplusplus
 }

@@ -71,6 +71,8 @@ void vmat_json_begin(struct vmat_json *json, const char *key); /* an object */
 void vmat_json_end(struct vmat_json *json);
 void vmat_json_string(struct vmat_json *json, const char *key, const char *text); /* NULL: null */
 void vmat_json_number(struct vmat_json *json, const char *key, uint64_t number); /* unknown: null */
+/* With three decimals; NAN and what is above 9e12: null. */
+void vmat_json_real(struct vmat_json *json, const char *key, double number);
 void vmat_json_bool(struct vmat_json *json, const char *key, bool is_true);
 /* The rows as an array of objects, one a line, under the list's key. */
 void vmat_json_rows(struct vmat_json *json, const struct vmat_rows *rows,

@@ -179,6 +179,27 @@ void vmat_json_number(struct vmat_json *json, const char *key, uint64_t number)
 		vmat_sink_text(&json->sink, "null");
 }
 
+void vmat_json_real(struct vmat_json *json, const char *key, double number)
+{
+	double size = number < 0 ? -number : number;
+	uint64_t thousandths;
+
+	begin_member(json, key);
+	if (!(size < 9e12)) {
+		vmat_sink_text(&json->sink, "null");
+		return;
+	}
+	/* By whole numbers: the decimal point of printf is the locale's. */
+	thousandths = (uint64_t)(size * 1000 + 0.5);
+	if (number < 0 && thousandths)
+		vmat_sink_byte(&json->sink, '-');
+	write_number(&json->sink, thousandths / 1000);
+	vmat_sink_byte(&json->sink, '.');
+	vmat_sink_byte(&json->sink, (char)('0' + thousandths / 100 % 10));
+	vmat_sink_byte(&json->sink, (char)('0' + thousandths / 10 % 10));
+	vmat_sink_byte(&json->sink, (char)('0' + thousandths % 10));
+}
+
 void vmat_json_bool(struct vmat_json *json, const char *key, bool is_true)
 {
 	begin_member(json, key);
