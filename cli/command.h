@@ -46,6 +46,7 @@ struct cli_args {
 	bool until_exit, walks_heap;
 	bool durable, no_children, verbose;
 	bool has_command; /* the operands stood behind -- */
+	const char *pid, *from, *to;
 };
 
 /* What an option's value is: for the completions. */
@@ -93,7 +94,7 @@ struct cli_command {
 	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
-#define CLI_COMMANDS_COUNT 15
+#define CLI_COMMANDS_COUNT 17
 extern const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT];
 
 /* NULL when there is none of that name. */
@@ -110,6 +111,7 @@ extern const struct cli_option cli_common_options[];
 extern const struct cli_command cli_map_command, cli_stacks_command, cli_pages_command,
 	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_leaks_command,
 	cli_sizes_command, cli_explain_command, cli_dump_command, cli_doctor_command,
-	cli_watch_command, cli_help_command, cli_faults_command, cli_record_command;
+	cli_watch_command, cli_help_command, cli_faults_command, cli_record_command,
+	cli_check_command, cli_diff_command;
 
 #endif

@@ -284,8 +284,9 @@ static void tell_sentence(struct vmat_judgement *judgement, const struct view *v
 		    words[1]);
 		break;
 	}
+	/* Not for a rounding. */
 	if (vmat_is_known(judgement->sure_after_ns) &&
-	    judgement->sure_after_ns > judgement->span_ns)
+	    judgement->sure_after_ns > judgement->span_ns + judgement->span_ns / 20)
 		add(text, size, "; to be sure, watch %s in all",
 		    vmat_words_time(words[0], WORDS, (double)judgement->sure_after_ns / 1e9));
 }

@@ -17,7 +17,8 @@ static const struct vmat_column finding_columns[] = {
 			       "bad (the exit status is 1), warning or info", "the judgement",
 			       .is_tinted = true },
 	[FINDING_ID] = { "ID", "id", VMAT_TYPE_STRING, EVERYWHERE, 0,
-			 "its name for programs, like leak.heap: it stays the same", "the judgement" },
+			 "its name for programs, like leak.heap: it stays the same",
+			 "the judgement" },
 	[FINDING_TITLE] = { "TITLE", "title", VMAT_TYPE_STRING, EVERYWHERE, 0, "what was found",
 			    "the judgement", .ample = 2 },
 	[FINDING_EVIDENCE] = { "EVIDENCE", "evidence", VMAT_TYPE_STRING, VMAT_SHOW_JSON, 0,
@@ -57,7 +58,7 @@ static enum vmat_tint finding_tint(const void *model, size_t row)
 	const struct vmat_judgement *judgement = model;
 
 	return judgement->findings[row].severity == VMAT_SEVERITY_BAD ? VMAT_TINT_BAD
-								       : VMAT_TINT_NONE;
+								      : VMAT_TINT_NONE;
 }
 
 const struct vmat_list vmat_list_judged = {
@@ -87,7 +88,8 @@ static const struct vmat_column change_columns[] = {
 			  "a number of the process (rss_anon), or a kind of region (kind heap)",
 			  "the samples" },
 	[CHANGE_BEFORE] = { "BEFORE", "before", VMAT_TYPE_BYTES, EVERYWHERE, 0,
-			    "its size at first; of what is counted, the count", "the first sample" },
+			    "its size at first; of what is counted, the count",
+			    "the first sample" },
 	[CHANGE_AFTER] = { "AFTER", "after", VMAT_TYPE_BYTES, EVERYWHERE, 0, "its size at last",
 			   "the last sample" },
 	[CHANGE_GROWN] = { "GROWN", "grown", VMAT_TYPE_BYTES, EVERYWHERE, 0,
@@ -96,7 +98,8 @@ static const struct vmat_column change_columns[] = {
 			    "by how much it shrank; 0 when it did not", "BEFORE less AFTER" },
 	[CHANGE_RSS_BEFORE] = { "RSS_BEFORE", "rss_before", VMAT_TYPE_BYTES,
 				VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0,
-				"of a kind of region, what was resident at first", "the first sample" },
+				"of a kind of region, what was resident at first",
+				"the first sample" },
 	[CHANGE_RSS_AFTER] = { "RSS_AFTER", "rss_after", VMAT_TYPE_BYTES,
 			       VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0, "likewise at last",
 			       "the last sample" },

@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.environ.get("SRC") or os.getcwd(), "tests"))
 import tap  # noqa: E402
 
-COMMANDS = "map stacks pages cow pagesize heap leaks sizes explain faults watch record doctor help".split()
+COMMANDS = "map stacks pages cow pagesize heap leaks sizes explain faults watch record check diff doctor help".split()
 COMPLETIONS = {"bash": "cli/vmatlas", "zsh": "cli/_vmatlas", "fish": "cli/vmatlas.fish"}
 
 

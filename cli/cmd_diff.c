@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmatlas diff: what grew between two recordings, or between two times of one.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <vmatlas/analyze.h>
+
+#include "number.h"
+#include "output.h"
+#include "report.h"
+#include "series.h"
+
+#define SCHEMA "vmatlas/diff/1"
+
+struct diff {
+	struct cli_series before, after; /* `after` is empty when both times are of one recording */
+	struct vmat_sample first, last;
+	struct vmat_difference difference;
+};
+
+/* The number of the sample at `at_ns` from the first one on, or of the last one before. */
+static size_t sample_at(const struct vmat_series *series, uint64_t at_ns)
+{
+	size_t low = 0, high = series->samples_count;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (series->samples[middle].mono_ns - series->samples[0].mono_ns <= at_ns)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * The sample of that number; what it does not know (kinds and heap are read seldom) as the samples around it know it:
+ * the nearest one on the side of the other time first.
+ */
+static struct vmat_sample settled(const struct vmat_series *series, size_t at, bool is_forward)
+{
+	struct vmat_sample sample = series->samples[at];
+
+	for (size_t i = 0; i < series->samples_count; i++) {
+		size_t from = is_forward ? at + i : at - i;
+		const struct vmat_sample *other;
+
+		if (from >= series->samples_count)
+			break;
+		other = &series->samples[from];
+		for (unsigned m = 0; m < VMAT_METRIC_COUNT; m++)
+			if (!vmat_is_known(sample.values[m]))
+				sample.values[m] = other->values[m];
+		for (unsigned k = 0; k < VMAT_KIND_COUNT; k++)
+			if (!vmat_is_known(sample.kinds[k].size))
+				sample.kinds[k] = other->kinds[k];
+	}
+	return sample;
+}
+
+static int read_both(struct diff *diff, const struct cli_args *args)
+{
+	uint64_t from_ns = 0, to_ns = INT64_MAX;
+	const struct vmat_series *a = &diff->before.series, *b = a;
+	bool is_one = args->operands_count == 1;
+	int code;
+
+	if ((args->from || args->to) && !is_one)
+		return cli_usage_error("--from and --to are times of one recording");
+	if (args->from && !cli_parse_duration(args->from, &from_ns))
+		return cli_usage_error("--from '%.64s' is no time, like 60s or 2h", args->from);
+	if (args->to && !cli_parse_duration(args->to, &to_ns))
+		return cli_usage_error("--to '%.64s' is no time, like 60s or 2h", args->to);
+	code = cli_series_read(&diff->before, args->operands[0], args->pid);
+	if (!code && !is_one) {
+		code = cli_series_read(&diff->after, args->operands[1], args->pid);
+		b = &diff->after.series;
+	}
+	if (code)
+		return code;
+	if (!a->samples_count || !b->samples_count)
+		return cli_usage_error("there is no sample in %.200s",
+				       args->operands[a->samples_count ? 1 : 0]);
+	diff->first = settled(a, is_one ? sample_at(a, from_ns) : a->samples_count - 1, is_one);
+	diff->last = settled(b, sample_at(b, to_ns), false);
+	vmat_difference_find(&diff->difference, &diff->first, &diff->last);
+	return CLI_OK;
+}
+
+static void write_head(const struct diff *diff, const struct cli_output *output)
+{
+	const struct vmat_series *a = &diff->before.series;
+	const struct vmat_series *b = diff->after.series.samples_count ? &diff->after.series : a;
+
+	cli_line("%llu %s -> %llu %s", (unsigned long long)a->pid, cli_escape(output, a->name),
+		 (unsigned long long)b->pid, cli_escape(output, b->name));
+	cli_line("memory that is held (resident anonymous and swapped) grew by %s\n",
+		 cli_size(output, diff->difference.grown_bytes));
+}
+
+static int write_json(const struct diff *diff, const struct cli_output *output,
+		      const struct vmat_rows *rows)
+{
+	struct vmat_json *json;
+	int r, finished;
+
+	if (vmat_json_new(&json, stdout) < 0)
+		return -ENOMEM;
+	vmat_json_begin(json, NULL);
+	vmat_json_string(json, "schema", SCHEMA);
+	vmat_json_number(json, "grown_bytes", diff->difference.grown_bytes);
+	r = cli_output_json(output, json, rows);
+	vmat_json_end(json);
+	finished = vmat_json_finish(json);
+	return r < 0 ? r : finished;
+}
+
+static int tell(const struct diff *diff, const struct cli_output *output, uint64_t fail_over)
+{
+	struct vmat_rows rows = { .list = &vmat_list_changes,
+				  .model = &diff->difference,
+				  .count = diff->difference.count };
+	bool is_bad = vmat_is_known(diff->difference.grown_bytes) &&
+		      diff->difference.grown_bytes > fail_over;
+	int r;
+
+	if (output->format == CLI_JSON) {
+		r = write_json(diff, output, &rows);
+	} else {
+		if (cli_output_has_heads(output))
+			write_head(diff, output);
+		r = cli_output_rows(output, &rows);
+	}
+	if (diff->before.note[0])
+		cli_warn("%s", diff->before.note);
+	return cli_written(r, is_bad ? CLI_JUDGED_BAD : CLI_OK);
+}
+
+static int diff_run(const struct cli_args *args)
+{
+	uint64_t fail_over = UINT64_MAX;
+	static struct diff diff;
+	struct cli_output output;
+	int code = cli_output_init(&output, args, &vmat_list_changes);
+
+	if (!code && args->fail_over && !cli_parse_size(args->fail_over, &fail_over))
+		code = cli_usage_error("--fail-over '%.64s' is no size", args->fail_over);
+	if (!code)
+		code = read_both(&diff, args);
+	if (!code)
+		code = tell(&diff, &output, fail_over);
+	cli_series_free(&diff.before);
+	cli_series_free(&diff.after);
+	return code;
+}
+
+#define AT(member) offsetof(struct cli_args, member)
+
+static const struct cli_option options[] = {
+	{ 0, "fail-over", "SIZE", CLI_SIZE, AT(fail_over),
+	  "exit with 1 when what is held grew by more than this" },
+	{ 0, "from", "TIME", CLI_NUMBER, AT(from),
+	  "of one recording: begin so long after its start" },
+	{ 0, "to", "TIME", CLI_NUMBER, AT(to), "of one recording: end so long after its start" },
+	{ 'p', "pid", "PID", CLI_NUMBER, AT(pid), "of a recording of several processes, this one" },
+	{ 0 },
+};
+
+static const struct cli_example examples[] = {
+	{ "before.vmatlas after.vmatlas", "the last samples of two recordings" },
+	{ "--from 10m day.vmatlas", "what grew after the first ten minutes" },
+	{ "--fail-over 10M a.vmatlas b.vmatlas",
+	  "for a script: exit status 1 when more than 10 MiB were added" },
+	{ 0 },
+};
+
+static const char *const text[] = {
+	"Shows what grew between the ends of two recordings of vmatlas record, or within one: the numbers of the process, then "
+	"the kinds of region, the most grown first.",
+	"Owners are not recorded, only kinds: vmatlas map --tree shows them of a living process.",
+	NULL,
+};
+
+static const struct vmat_list *const lists[] = { &vmat_list_changes, NULL };
+
+const struct cli_command cli_diff_command = {
+	.name = "diff",
+	.operands = "RECORDING [RECORDING]",
+	.operands_min = 1,
+	.operands_max = 2,
+	.summary = "what grew between two recordings, or two times of one",
+	.text = text,
+	.options = options,
+	.has_rows = true,
+	.lists = lists,
+	.examples = examples,
+	.run = diff_run,
+};
