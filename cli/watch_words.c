@@ -3,9 +3,11 @@
  * watch_words.c: what vsize, size and rss did, and what that means: see watch.h.
  *
  * The lowest values of three thirds of the time are compared: what goes up and down again has the same lowest value in each, what
- * leaks has not. That is no statistics: vmat_judge does that, with more to go by.
+ * leaks has not. That is no statistics: vmat_judge does that, with more to go by, and its verdict stands below.
  */
 #include <inttypes.h>
+
+#include <vmatlas/analyze.h>
 
 #include "watch.h"
 
@@ -134,6 +136,15 @@ static void write_floor(FILE *file, const struct vmat_series *series, const stru
 	fprintf(file, "A leak below %s an hour cannot be seen in so short a time.\n", floor);
 }
 
+/* What the judge says, who also looks at kinds, threads, faults and the heap. */
+static void write_verdict(FILE *file, const struct vmat_series *series)
+{
+	static struct vmat_judgement judgement;
+
+	vmat_judge(&judgement, series);
+	fprintf(file, "verdict: %s\n", judgement.sentence);
+}
+
 void cli_watch_words(FILE *file, const struct watch_target *target, bool is_short)
 {
 	const struct vmat_series *series = &target->keeper.series;
@@ -149,9 +160,8 @@ void cli_watch_words(FILE *file, const struct watch_target *target, bool is_shor
 	write_motion(file, "size", &size);
 	write_motion(file, "rss", &rss);
 	fprintf(file, "So %s\n", meaning(vsize.shape, size.shape, rss.shape));
-	if (size.shape == SHAPE_UNKNOWN)
-		return;
-	if (size.shape != SHAPE_GROWS)
+	write_verdict(file, series);
+	if (size.shape != SHAPE_UNKNOWN && size.shape != SHAPE_GROWS)
 		write_floor(file, series, &size);
 }
 
