@@ -221,14 +221,17 @@ static enum outcome let_go(struct vmat_gdb *gdb, int answer_ms)
 {
 	static const char detach[] = "+$D#44"; /* + is for what may be unanswered */
 	uint64_t end_ns = vmat_sys_now_ns() + (uint64_t)answer_ms * 1000000;
+	const char *text = gdb->parser.text;
+	unsigned sent = 0;
 	size_t noise = 0;
-	int event;
+	int event = VMAT_GDB_NAK;
 
-	if (vmat_sys_socket_send(gdb->socket, detach, sizeof(detach) - 1, answer_ms))
-		return RUNS;
 	for (;;) {
-		const char *text = gdb->parser.text;
-
+		if (event == VMAT_GDB_NAK && sent++ == TRIES)
+			return SILENT;
+		if (event == VMAT_GDB_NAK &&
+		    vmat_sys_socket_send(gdb->socket, detach, sizeof(detach) - 1, answer_ms))
+			return RUNS;
 		event = next_event(gdb, end_ns, &noise, NULL);
 		/* Some close the connection instead. */
 		if (event == -ESRCH)
