@@ -260,13 +260,22 @@ static ssize_t read_part(const struct part *part, uint64_t addr, void *buffer, s
 			      part->offset + (addr - part->addr));
 }
 
-/* The bytes of one part, up to where an earlier one (which counts more) begins. */
-static ssize_t read_one(const struct part *const *parts, size_t count, uint64_t addr, void *buffer,
+/* The parts of files in the order in which they count: the last image first, and flash last. NULL: no more. */
+static const struct part *part_of(const struct vmat_firmware *firmware, size_t i)
+{
+	if (i < firmware->images_count)
+		return &firmware->images[firmware->images_count - 1 - i];
+	i -= firmware->images_count;
+	return i < firmware->flash_count ? &firmware->flash[i] : NULL;
+}
+
+/* The bytes of one part, up to where one that counts more begins. */
+static ssize_t read_one(const struct vmat_firmware *firmware, uint64_t addr, void *buffer,
 			size_t size)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct part *part = parts[i];
+	const struct part *part;
 
+	for (size_t i = 0; (part = part_of(firmware, i)); i++) {
 		if (addr >= part->addr && addr - part->addr < part->size)
 			return read_part(part, addr, buffer, size);
 		if (part->addr > addr && part->addr - addr < size)
@@ -275,20 +284,13 @@ static ssize_t read_one(const struct part *const *parts, size_t count, uint64_t 
 	return 0;
 }
 
-static ssize_t read_files(struct vmat_firmware *firmware, uint64_t addr, void *buffer, size_t size)
+static ssize_t read_files(const struct vmat_firmware *firmware, uint64_t addr, void *buffer,
+			  size_t size)
 {
-	size_t count = firmware->images_count + firmware->flash_count, used = 0, done = 0;
-	vmat_autofree const struct part **parts = calloc(count + 1, sizeof(*parts));
+	size_t done = 0;
 
-	if (!parts)
-		return -ENOMEM;
-	for (size_t i = firmware->images_count; i-- > 0;)
-		parts[used++] = &firmware->images[i];
-	for (size_t i = 0; i < firmware->flash_count; i++)
-		parts[used++] = &firmware->flash[i];
 	while (done < size) {
-		ssize_t got =
-			read_one(parts, used, addr + done, (char *)buffer + done, size - done);
+		ssize_t got = read_one(firmware, addr + done, (char *)buffer + done, size - done);
 
 		if (got < 0)
 			return got;
@@ -347,6 +349,7 @@ static int check_segment(struct vmat_firmware *firmware, const struct part *segm
 			return (int)got;
 		for (ssize_t k = 0; k < got; k++) {
 			struct vmat_error why = { 0 };
+			unsigned long long where = segment->addr + at + (uint64_t)k;
 
 			if (found[k] == wanted[k])
 				continue;
@@ -355,9 +358,7 @@ static int check_segment(struct vmat_firmware *firmware, const struct part *segm
 				"the memory (%.150s) is not that of this firmware: at 0x%llx "
 				"it holds 0x%02x, and %.150s has 0x%02x there. Load this "
 				"firmware, or give the ELF file of the one that runs",
-				firmware->memory,
-				(unsigned long long)(segment->addr + at + (uint64_t)k), found[k],
-				firmware->path, wanted[k]);
+				firmware->memory, where, found[k], firmware->path, wanted[k]);
 			return fail(firmware, &why);
 		}
 		firmware->info.checked_bytes += (uint64_t)got;
