@@ -89,7 +89,7 @@ static int look_at_file(struct vmat_recording *recording, struct header *header,
 	vmat_autoclose int fd = vmat_sys_open_at(AT_FDCWD, path, 0);
 
 	if (fd < 0)
-		return refuse(err, fd, path, strerror(-fd));
+		return refuse(err, fd, path, strerrordesc_np(-fd));
 	if (vmat_sys_fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
 		return refuse(err, -EBADMSG, path, "this is no file, so it is no recording");
 	if (!status.st_size)
@@ -200,7 +200,8 @@ static int explain(struct vmat_recording *recording, int rc, struct vmat_error *
 			"here (%s)\nCopy it with its -wal into a folder that you may write "
 			"to, and read it there",
 			recording->path, sqlite3_errmsg(recording->db));
-	return vmat_error_set(err, r, "%.200s cannot be read: %s", recording->path, strerror(-r));
+	return vmat_error_set(err, r, "%.200s cannot be read: %s", recording->path,
+			      strerrordesc_np(-r));
 }
 
 sqlite3_stmt *recording_query(struct vmat_recording *recording, const char *sql,

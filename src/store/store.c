@@ -134,7 +134,8 @@ int vmat_store_create(struct vmat_store **ret, const char *path,
 			}
 			vmat_sys_remove(path);
 		}
-		return vmat_error_set(err, r, "%.200s cannot be created: %s", path, strerror(-r));
+		return vmat_error_set(err, r, "%.200s cannot be created: %s", path,
+				      strerrordesc_np(-r));
 	}
 	*ret = store;
 	return 0;
@@ -329,7 +330,7 @@ int vmat_store_commit(struct vmat_store *store, struct vmat_error *err)
 		return vmat_error_set(err, r,
 				      "the recording cannot be written: %s; this tick is lost, "
 				      "those before it are kept",
-				      strerror(-r));
+				      strerrordesc_np(-r));
 	return 0;
 }
 
@@ -365,7 +366,7 @@ int vmat_store_close(struct vmat_store *store, struct vmat_error *err)
 	else if (r < 0)
 		vmat_error_set(err, r,
 			       "the recording cannot be ended: %s; what was written is kept",
-			       strerror(-r));
+			       strerrordesc_np(-r));
 	store_free(store);
 	return r;
 }

@@ -18,8 +18,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_FACT] = "INSERT OR REPLACE INTO fact VALUES (?, ?)",
 	[STORE_PROCESS] = "INSERT INTO process VALUES (?, ?, ?, ?, ?, ?)",
 	[STORE_TICK] = "INSERT INTO tick VALUES (?, ?, ?, ?)",
-	[STORE_SAMPLE] = "INSERT INTO sample VALUES "
-			 "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[STORE_SAMPLE] = ("INSERT INTO sample VALUES "
+			  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 	[STORE_KIND] = "INSERT INTO region_kind VALUES (?, ?, ?, ?, ?, ?)",
 	[STORE_UNKNOWN] = "INSERT INTO unknown VALUES (?, ?, ?, ?)",
 	[STORE_EVENT] = "INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?)",
