@@ -5,6 +5,7 @@
 #ifndef VMATLAS_FAULT_CAUSE_H
 #define VMATLAS_FAULT_CAUSE_H
 
+#include <vmatlas/analyze.h>
 #include <vmatlas/fault.h>
 
 #ifdef __cplusplus
@@ -52,6 +53,10 @@ struct vmat_fault_findings {
 
 /* Never fails; without samples the cause is unknown. */
 void vmat_fault_judge(struct vmat_fault_findings *ret, const struct vmat_fault_profile *profile);
+
+/* Adds each cause as a finding "faults.trim_churn" and so on: bad are many faults that can be cured, or major ones. */
+void vmat_fault_findings_add(struct vmat_judgement *judgement,
+			     const struct vmat_fault_profile *profile);
 
 /* The cause of the faults of one place. */
 enum vmat_fault_cause vmat_fault_place_cause(const struct vmat_fault_profile *profile,

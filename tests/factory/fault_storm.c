@@ -19,8 +19,8 @@
  *   ops=N         ends after so many operations; default: works until told
  *
  * An operation is one round of that; after each, and within where memory is held, it sleeps for pause=N microseconds (1000). Prints `ready` and as JSON its pid and the
- * range of addresses that it works on, where it knows one. A line on stdin is answered with the operations done so far and getrusage's
- * faults; `exec` lets it execute itself with idle; the end of stdin ends it. 77: this machine cannot do it.
+ * range of addresses that it works on, where it knows one. A line on stdin is answered with the operations done so far, getrusage's
+ * faults and the CPU time in microseconds; `exec` lets it execute itself with idle; the end of stdin ends it. 77: this machine cannot do it.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -346,8 +346,10 @@ static void report(void)
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
-	printf("{\"ops\": %lu, \"minor\": %ld, \"major\": %ld}\n", ops, usage.ru_minflt,
-	       usage.ru_majflt);
+	printf("{\"ops\": %lu, \"minor\": %ld, \"major\": %ld, \"cpu_us\": %ld}\n", ops,
+	       usage.ru_minflt, usage.ru_majflt,
+	       (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+		       usage.ru_stime.tv_usec);
 	fflush(stdout);
 }
 

@@ -253,6 +253,31 @@ static void test_shares(void **state)
 	assert_in_range(error, 315, 317);
 }
 
+static void test_as_findings(void **state)
+{
+	struct vmat_judgement judgement = { .findings_count = 0 };
+	struct made made;
+
+	(void)state;
+	/* 17,000 in 10 s are worth a look; ten times as many are bad; first touches are neither. */
+	make(&made, VMAT_KIND_HEAP, 24);
+	made.place[0].probes_unmapped = 200;
+	vmat_fault_findings_add(&judgement, &made.profile);
+	assert_int_equal(judgement.findings_count, 1);
+	assert_string_equal(judgement.findings[0].id, "faults.trim_churn");
+	assert_int_equal(judgement.findings[0].severity, VMAT_SEVERITY_WARNING);
+	assert_non_null(strstr(judgement.findings[0].advice, "GLIBC_TUNABLES="));
+	made.profile.span_ns /= 10;
+	vmat_fault_findings_add(&judgement, &made.profile);
+	assert_int_equal(judgement.findings_count, 2);
+	assert_int_equal(judgement.findings[0].severity, VMAT_SEVERITY_BAD);
+	make(&made, VMAT_KIND_ANON, 1000);
+	made.profile.span_ns /= 10;
+	judgement.findings_count = 0;
+	vmat_fault_findings_add(&judgement, &made.profile);
+	assert_int_equal(judgement.findings[0].severity, VMAT_SEVERITY_INFO);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -276,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_swap_in),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_as_findings),
 		cmocka_unit_test(test_names),
 	};
 

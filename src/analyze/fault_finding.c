@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault_finding.c: the causes of page faults as findings of a judgement, for who judges more than faults.
+ *
+ * How bad a cause is depends on how often it happens. A minor fault costs 0.5 to 2 us: 10,000 a second are about a hundredth of a
+ * processor, and no harm to most; a major one waits for a disk. First touches end by themselves.
+ */
+#include <stdio.h>
+
+#include "analyze/fault_advice.h"
+
+static const double MINOR_WORTH = 1000, MINOR_BAD = 10000, MAJOR_WORTH = 1, MAJOR_BAD = 100;
+
+static const char *id_of(enum vmat_fault_cause cause)
+{
+	static const char *const ids[VMAT_FAULT_CAUSE_COUNT] = {
+		[VMAT_FAULT_FIRST_TOUCH] = "faults.first_touch",
+		[VMAT_FAULT_MMAP_CHURN] = "faults.mmap_churn",
+		[VMAT_FAULT_TRIM_CHURN] = "faults.trim_churn",
+		[VMAT_FAULT_FORK_COPY] = "faults.fork_copy",
+		[VMAT_FAULT_FILE_READ] = "faults.file_read",
+		[VMAT_FAULT_STACK_GROWTH] = "faults.stack_growth",
+		[VMAT_FAULT_HUGE_SPLIT] = "faults.huge_split",
+		[VMAT_FAULT_DONTNEED] = "faults.dontneed",
+		[VMAT_FAULT_SWAP_IN] = "faults.swap_in",
+		[VMAT_FAULT_UNKNOWN] = "faults.unknown",
+	};
+
+	return ids[cause];
+}
+
+/* Memory that is taken away and comes back: what can be cured. */
+static bool is_churn(enum vmat_fault_cause cause)
+{
+	return cause != VMAT_FAULT_FIRST_TOUCH && cause != VMAT_FAULT_FILE_READ &&
+	       cause != VMAT_FAULT_UNKNOWN;
+}
+
+static enum vmat_severity severity_of(const struct vmat_fault_finding *finding, double minor_s,
+				      double major_s)
+{
+	if (major_s >= MAJOR_BAD || (is_churn(finding->cause) && minor_s >= MINOR_BAD))
+		return finding->confidence >= 0.6 ? VMAT_SEVERITY_BAD : VMAT_SEVERITY_WARNING;
+	if (major_s >= MAJOR_WORTH || (is_churn(finding->cause) && minor_s >= MINOR_WORTH))
+		return VMAT_SEVERITY_WARNING;
+	return VMAT_SEVERITY_INFO;
+}
+
+/* On the scale of judge_text.c: what is bad from 10 on, what is worth a look from 2 on. */
+static double weight_of(enum vmat_severity severity, double minor_s, double major_s)
+{
+	static const double least[] = {
+		[VMAT_SEVERITY_INFO] = 0.25, [VMAT_SEVERITY_WARNING] = 2, [VMAT_SEVERITY_BAD] = 10
+	};
+	double share = minor_s / MINOR_BAD + major_s / MAJOR_BAD;
+
+	return least[severity] + (share < 1 ? share : 1);
+}
+
+void vmat_fault_findings_add(struct vmat_judgement *judgement,
+			     const struct vmat_fault_profile *profile)
+{
+	const double seconds = (double)profile->span_ns / 1e9;
+	struct vmat_fault_findings faults;
+
+	vmat_fault_judge(&faults, profile);
+	for (size_t i = 0; i < faults.count && seconds > 0; i++) {
+		const struct vmat_fault_finding *fault = &faults.findings[i];
+		double minor_s = vmat_is_known(fault->minor) ? (double)fault->minor / seconds : 0;
+		double major_s = (double)fault->major / seconds;
+		struct vmat_finding finding = {
+			.id = id_of(fault->cause),
+			.severity = severity_of(fault, minor_s, major_s),
+		};
+
+		finding.weight = weight_of(finding.severity, minor_s, major_s);
+		snprintf(finding.title, sizeof(finding.title),
+			 "%.0f minor and %.1f major page faults a second: %s", minor_s, major_s,
+			 vmat_fault_cause_meaning(fault->cause));
+		snprintf(finding.evidence, sizeof(finding.evidence), "%s", fault->evidence);
+		snprintf(finding.advice, sizeof(finding.advice), "%s", fault->advice);
+		vmat_finding_add(judgement, &finding);
+	}
+}
