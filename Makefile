@@ -10,6 +10,7 @@
 #   make kernel-test         tests on other kernels: Debian's 6.1 and 6.12, in QEMU     KERNEL_ARGS="--kernel 6.1"
 #   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
 #   make bench               speed against the floor and against peers
+#   make bench-verdict       precision and recall of the verdicts of `vmatlas check`
 #   make install             PREFIX (default /usr/local), DESTDIR
 #
 # BUILD names another build folder. MESON_ARGS are given to `meson setup`. WERROR=false for compilers that we have not met.
@@ -63,6 +64,13 @@ bench:
 	@scripts/configure $(BUILD) werror=$(WERROR) bench=true -- --prefix=$(PREFIX) $(MESON_ARGS)
 	@$(call NINJA,$(BUILD))
 	@BUILD=$(BUILD) bench/run $(BENCH_ARGS)
+
+bench-verdict:
+	@scripts/install-deps build bench
+	@scripts/configure $(BUILD) werror=$(WERROR) bench=true -- --prefix=$(PREFIX) $(MESON_ARGS)
+	@$(call NINJA,$(BUILD))
+	@echo "seeds 1 to 20" && $(BUILD)/bench/bench_verdict 20 1
+	@echo "seeds 1000 to 1019, the hold-out" && $(BUILD)/bench/bench_verdict 20 1000
 
 format:
 	@scripts/lint --format
