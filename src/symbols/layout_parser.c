@@ -151,6 +151,28 @@ static bool is_compound(Dwarf_Die *type)
 	return tag == DW_TAG_structure_type || tag == DW_TAG_union_type || tag == DW_TAG_class_type;
 }
 
+/* A number, or before DWARF 3 an expression that adds one. */
+static bool member_offset(Dwarf_Die *member, uint64_t *ret)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word at = 0;
+	Dwarf_Op *ops;
+	size_t count;
+
+	*ret = 0; /* fields of a union need not say it */
+	if (!dwarf_attr(member, DW_AT_data_member_location, &attribute))
+		return true;
+	if (!dwarf_formudata(&attribute, &at)) {
+		*ret = at;
+		return true;
+	}
+	if (dwarf_getlocation(&attribute, &ops, &count) || count != 1 ||
+	    ops[0].atom != DW_OP_plus_uconst)
+		return false;
+	*ret = ops[0].number;
+	return true;
+}
+
 /* The field of a struct, or of an unnamed struct or union within it. Adds where it lies to *offset. */
 static bool find_field(Dwarf_Die *type, const char *name, size_t length, Dwarf_Die *ret,
 		       uint64_t *offset, unsigned depth)
@@ -161,13 +183,9 @@ static bool find_field(Dwarf_Die *type, const char *name, size_t length, Dwarf_D
 		return false;
 	do {
 		const char *own = dwarf_diename(&die);
-		Dwarf_Attribute attribute;
-		Dwarf_Word at = 0; /* fields of a union need not say it */
+		uint64_t at;
 
-		if (dwarf_tag(&die) != DW_TAG_member)
-			continue;
-		if (dwarf_attr(&die, DW_AT_data_member_location, &attribute) &&
-		    dwarf_formudata(&attribute, &at))
+		if (dwarf_tag(&die) != DW_TAG_member || !member_offset(&die, &at))
 			continue;
 		if (own && strncmp(own, name, length) == 0 && own[length] == '\0') {
 			*offset += at;
@@ -220,14 +238,13 @@ static void take_type(struct vmat_datum *datum, Dwarf_Die *type, bool is_bit_fie
 static void follow(struct vmat_datum *datum, Dwarf_Die type)
 {
 	const char *step = datum->path + root_length(datum);
-	uint64_t count, offset = 0;
-	bool is_bit_field = false;
+	bool is_bit_field = false, is_array = dwarf_tag(&type) == DW_TAG_array_type;
+	uint64_t count, offset = 0, holder_size;
 	Dwarf_Die field;
 
-	datum->is_array = dwarf_tag(&type) == DW_TAG_array_type;
 	if (!element_type(&type, &count))
 		return;
-	datum->holder_size = size_of(&type);
+	holder_size = size_of(&type);
 	while (*step == '.') {
 		size_t length = strcspn(++step, ".");
 
@@ -235,12 +252,12 @@ static void follow(struct vmat_datum *datum, Dwarf_Die type)
 			offset = 0;
 			if (!plain_type(&type, &type) || !element_type(&type, &count))
 				return;
-			datum->holder_size = size_of(&type);
+			holder_size = size_of(&type);
 		}
 		if (!is_compound(&type) || !find_field(&type, step, length, &field, &offset, 0) ||
 		    !plain_type(&field, &type))
 			return;
-		datum->is_array = dwarf_tag(&type) == DW_TAG_array_type;
+		is_array = dwarf_tag(&type) == DW_TAG_array_type;
 		if (!element_type(&type, &count))
 			return;
 		is_bit_field = dwarf_hasattr(&field, DW_AT_bit_size) == 1;
@@ -248,6 +265,8 @@ static void follow(struct vmat_datum *datum, Dwarf_Die type)
 	}
 	datum->offset = offset;
 	datum->count = count;
+	datum->is_array = is_array;
+	datum->holder_size = holder_size;
 	take_type(datum, &type, is_bit_field);
 }
 
@@ -373,8 +392,10 @@ void vmat_layout_parse(struct vmat_layout_parse *parse)
 		parse->program.has_symbols = read_symbols(parse, elf) || read_symbols(parse, debug);
 		parse->program.has_types = read_types(parse, elf) || read_types(parse, debug);
 		for (size_t i = 0; i < parse->count; i++) {
-			if (has_steps(&parse->data[i]))
-				parse->data[i].addr = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+			if (!has_steps(&parse->data[i]))
+				continue;
+			parse->data[i].addr = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
+			parse->data[i].symbol_size = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
 		}
 		parse->verdict = VMAT_PARSER_DONE;
 	}
