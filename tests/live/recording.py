@@ -74,6 +74,13 @@ def state(name):
         return None
 
 
+def processes(name):
+    try:
+        return ask(name, "SELECT count(*) FROM process")[0][0]
+    except sqlite3.OperationalError:
+        return 0
+
+
 def truth():
     grower = subprocess.Popen([sys.executable, "-c", GROWER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     grower.stdout.readline()
@@ -127,8 +134,10 @@ def command():
     t.is_(done.returncode, 128 + signal.SIGTERM, "a command that a signal ends")
     done = run("record", "-o", "none", "--", "/nonexistent/program")
     t.is_((done.returncode, os.path.exists(path("none"))), (2, False), "one that does not start leaves no recording")
-    done = run("record", "-i", "20ms", "-o", "family", "--", "sh", "-c", f"{sys.executable} -c 'import time; time.sleep(2)'; true")
-    t.ok(ask("family", "SELECT count(*) FROM process")[0][0] >= 2, "children are followed", done.stderr)
+    process = subprocess.Popen([VMATLAS, "record", "-i", "20ms", "-o", path("family"), "--", "sh", "-c", "sh -c 'read a; true'; true"],
+                               stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    t.ok(wait_for(lambda: processes("family") == 2), "children are followed")
+    process.communicate("\n", timeout=60)
     process = subprocess.Popen([VMATLAS, "record", "-o", path("forward"), "--", "sh", "-c", "trap 'exit 9' TERM; echo on; while :; do sleep 0.05; done"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     process.stdout.readline()
