@@ -51,8 +51,9 @@ def read(path):
 
 
 def _region(line):
-    start, end, prot, offset, inode, path = MAPS_LINE.fullmatch(line).groups()
-    is_deleted = inode != "0" and path.startswith("/") and path.endswith(" (deleted)")
+    start, end, prot, offset, _inode, path = MAPS_LINE.fullmatch(line).groups()
+    # The inode may be 0: the first segment of System V on a fresh kernel has that number.
+    is_deleted = path.startswith("/") and path.endswith(" (deleted)")
     if is_deleted:
         path = path[:-len(" (deleted)")]
     return Maps(int(start, 16), int(end, 16), prot, int(offset, 16), path.replace("\\012", "\n"), is_deleted)
