@@ -172,7 +172,9 @@ static void mark_unknown(struct pass *pass)
 			region->guard = unknown;
 		if (!(pass->known & VMAT_PAGE_FILE) && vmat_is_known(region->copied))
 			region->copied = unknown;
-		if (!(pass->known & VMAT_PAGE_HUGE))
+		/* A page of hugetlb that is there is huge: that needs nobody to say so. */
+		if (!(pass->known & (region->backing == VMAT_BACKING_HUGETLB ? VMAT_PAGE_PRESENT
+									     : VMAT_PAGE_HUGE)))
 			region->huge = unknown;
 		if (!(pass->known & VMAT_PAGE_ZERO))
 			region->zero = unknown;

@@ -67,6 +67,7 @@ def fallbacks(t):
             t.is_(proc.size_differences(doc, truth, may_be_unsure=True), "", f"without {without}: resident is right, or unknown")
             rows = [row for row in doc["regions"] if row["kind"] == "hugetlb"]
             t.is_([(row["page_size"], row["rss"] or 0) for row in rows], [(2 << 20, 0)], f"without {without}: page size is told")
+            t.is_([row["huge"] for row in rows], [None if without == "all" else 2 << 20], f"without {without}: that it is huge is told")
             t.is_(proc.null_differences(doc["regions"]), "", f"without {without}: what is unknown has a reason")
             answer = proc.vmatlas_json("pagesize", f.pid, rows[0]["start"], without=without)["addresses"][0]
             t.is_(answer["mapping"], 2 << 20, f"without {without}: pagesize tells that of the mapping")
