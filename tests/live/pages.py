@@ -86,7 +86,12 @@ def states(t):
 def changes(t):
     """One page after the other becomes something else."""
     with Factory("pages", pattern="w.zgdw.") as f:
+        guards = [f["state"] for f in proc.vmatlas_json("doctor")["features"] if f["feature"] == "madv_guard"] == ["yes"]
+        if not guards:
+            t.skip("one page after the other becomes a guard", "the kernel has no MADV_GUARD_INSTALL")
         for command in ("w 1", "z 6", "g 0", "d 5", "w 2", "g 4"):
+            if command.startswith("g") and not guards:
+                continue
             region = f.cmd(command)
             doc = proc.vmatlas_json("pages", f.pid, f"{region['start']}-{region['end']}")
             t.is_(run_differences(doc, region), "", f"after '{command}': every page is as it was made")

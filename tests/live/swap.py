@@ -35,30 +35,47 @@ sys.stdin.readline()
 """
 
 
+def run(*argv):
+    """"", or why the command failed."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+                              env=dict(os.environ, PATH="/usr/sbin:/sbin:" + os.environ["PATH"]))
+    except FileNotFoundError:
+        return f"{argv[0]} is not installed"
+    return "" if done.returncode == 0 else f"{argv[0]}: {done.stderr.strip()}"
+
+
+def swap_file(folder):
+    path = os.path.join(folder, "swap")
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 64 << 20)
+    os.chmod(path, 0o600)
+    return path
+
+
+def swap_device():
+    """A device of compressed memory, for where files lie in memory and the kernel takes none of them."""
+    if run("modprobe", "zram") or not os.path.exists("/dev/zram0"):
+        return None
+    with open("/sys/block/zram0/disksize", "w", encoding="ascii") as file:
+        file.write(str(64 << 20))
+    return "/dev/zram0"
+
+
 @contextlib.contextmanager
 def more_swap(folder):
     """Gives "", or why there is not more."""
-    path, why, is_on = os.path.join(folder, "swap"), "", False
+    why, path = "needs root", None
     if os.geteuid() == 0:
-        with open(path, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, 64 << 20)
-        os.chmod(path, 0o600)
-        for argv in (["mkswap", path], ["swapon", path]):
-            try:
-                done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-                                      env=dict(os.environ, PATH="/usr/sbin:/sbin:" + os.environ["PATH"]))
-                why = "" if done.returncode == 0 else f"{argv[0]}: {done.stderr.strip()}"
-            except FileNotFoundError:
-                why = f"{argv[0]} is not installed"
-            if why:
-                break
-        is_on = not why
-    else:
-        why = "needs root"
+        path = swap_file(folder)
+        why = run("mkswap", path) or run("swapon", path)
+        if why.startswith("swapon:"):
+            path = swap_device()
+            why = path and (run("mkswap", path) or run("swapon", path)) if path else why
     try:
         yield why
     finally:
-        if is_on:
+        if not why:
             subprocess.run(["/sbin/swapoff", path], check=True)
 
 
