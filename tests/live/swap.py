@@ -55,10 +55,15 @@ def swap_file(folder):
 
 def swap_device():
     """A device of compressed memory, for where files lie in memory and the kernel takes none of them."""
-    if run("modprobe", "zram") or not os.path.exists("/dev/zram0"):
+    try:
+        run("modprobe", "zram")
+        with open("/sys/block/zram0/disksize", "r+", encoding="ascii") as file:
+            if file.read().strip() != "0":
+                return None                                # somebody else's
+            file.seek(0)
+            file.write(str(64 << 20))
+    except OSError:
         return None
-    with open("/sys/block/zram0/disksize", "w", encoding="ascii") as file:
-        file.write(str(64 << 20))
     return "/dev/zram0"
 
 
@@ -77,6 +82,9 @@ def more_swap(folder):
     finally:
         if not why:
             subprocess.run(["/sbin/swapoff", path], check=True)
+            if path == "/dev/zram0":
+                with open("/sys/block/zram0/reset", "w", encoding="ascii") as file:
+                    file.write("1")
 
 
 def check_swap(t, pid, without):
