@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Firmware in QEMU: its memory is what it says and what another client of the gdb server reads; it runs on when we have read, fail or
 are killed, and stands when it stood; images of its memory say the same, and nothing of what they do not hold."""
-# timeout: 240
+# timeout: 600
 import os
 import random
 import signal
@@ -24,7 +24,7 @@ def read(kind, place, elf, ranges, times=1):
     """(exit status, [bytes read or an error], what is known of the target, the error)"""
     text = "".join(f"{addr:x} {size:x}\n" for addr, size in ranges)
     done = subprocess.run([FIRMWARE_AT, kind, place, elf, str(times)], input=text, capture_output=True, text=True,
-                          timeout=firmware.BOUND)
+                          timeout=firmware.BOUND + times / 4)
     rows = [line.split(" ") for line in done.stdout.splitlines()]
     memory = [bytes.fromhex(row[1]) if int(row[0]) >= 0 else int(row[0]) for row in rows if row[0] != "halted_us"]
     facts = next(({k: int(v) for k, v in zip(row[::2], row[1::2])} for row in rows if row[0] == "halted_us"), {})
