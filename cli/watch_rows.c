@@ -146,7 +146,7 @@ struct vmat_watch_row *cli_watch_rows(const struct watch *watch)
 		return NULL;
 	for (size_t i = 0; i < watch->count; i++)
 		order[i] = &watch->targets[i];
-	qsort(order, watch->count, sizeof(order[0]), compare_growth);
+	qsort(order, watch->count, sizeof(void *), compare_growth);
 	for (size_t i = 0; i < watch->count; i++)
 		cli_watch_row(&rows[i], watch, order[i]);
 	if (watch->output.sort == vmat_list_watch.columns_count ||
