@@ -153,8 +153,11 @@ static void write_end(struct cli_recorder *recorder, struct cli_recorded *proces
 void cli_recorder_status(struct cli_recorder *recorder, pid_t pid, int wait_status)
 {
 	for (size_t i = 0; i < recorder->count; i++)
-		if (recorder->processes[i].pid == pid)
+		if (recorder->processes[i].pid == pid) {
+			/* It may have ended since it was measured. */
+			recorder->processes[i].has_ended = true;
 			recorder->processes[i].wait_status = (uint64_t)(unsigned)wait_status;
+		}
 }
 
 static void commit(struct cli_recorder *recorder, uint64_t samples)
