@@ -96,9 +96,9 @@ def truth():
     grower.wait()
     err = recorder.communicate(timeout=60)[1]
     t.is_(recorder.returncode, 0, "it ends with its process")
-    # Each size that the process saw of itself was sampled, for it slept meanwhile, to some pages of the interpreter.
+    # Each size that the process saw of itself was sampled, for it slept meanwhile; the kernel counts by processor, 32 pages or more at a time.
     recorded = [r for (r,) in ask("truth", "SELECT rss FROM sample ORDER BY tick")]
-    missed = [s for s in sizes if min(abs(r - s) for r in recorded) > 256 * 1024]
+    missed = [s for s in sizes if min(abs(r - s) for r in recorded) > 512 * 1024]
     t.is_(missed, [], f"resident sizes are those that the process saw: {sizes[0]} to {sizes[-1]}")
     t.ok(recorded[-1] - recorded[0] >= 6 << 20, "growth by at least 6 of 8 MiB is recorded", recorded)
     t.is_(ask("truth", "SELECT pid FROM process"), [(grower.pid,)], "the process is named by its pid")
