@@ -109,7 +109,7 @@ void vmat_fit_bend(struct fit *ret, const double *x, size_t n)
 /* What a line leaves of f. */
 static void take_line(double *f, size_t n)
 {
-	double t[BINS_MAX], a, b;
+	double t[BINS_MAX] = { 0 }, a, b;
 
 	for (size_t i = 0; i < n; i++)
 		t[i] = (double)i;

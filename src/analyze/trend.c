@@ -121,7 +121,7 @@ double vmat_cycle_find(const double *x, size_t n)
 static void measure(struct trend *trend, const double *y, size_t n, double interval_s,
 		    double quantum, double *ret_order)
 {
-	double t[BINS_MAX], medians[BLOCKS], rests[BLOCKS], block[BINS_MAX];
+	double t[BINS_MAX] = { 0 }, medians[BLOCKS], rests[BLOCKS], block[BINS_MAX];
 	size_t blocks = n / 2 < BLOCKS ? n / 2 : BLOCKS;
 	double mean = 0, squares = 0, products = 0, times = 0, correlation, variance, error;
 	double block_s = interval_s * (double)n / (double)blocks, count = (double)blocks;
@@ -159,7 +159,7 @@ static void measure(struct trend *trend, const double *y, size_t n, double inter
 /* Is the last quarter's growth what the bend foretells, rather than what the quarter before had? */
 static bool does_bend_on(const double *x, size_t n, const struct fit *bend)
 {
-	double t[BINS_MAX], third, fourth, foretold = exp(-(double)n / 4 / bend->constant);
+	double t[BINS_MAX] = { 0 }, third, fourth, foretold = exp(-(double)n / 4 / bend->constant);
 	size_t quarter = n / 4;
 
 	for (size_t i = 0; i < n; i++)
