@@ -15,7 +15,6 @@
 #include "progress.h"
 #include "report.h"
 
-
 enum {
 	SAMPLES_MAX = 4096,
 	EVENTS_MAX = 1024,
