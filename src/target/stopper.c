@@ -24,6 +24,7 @@ enum {
 	REPAIR_MS = 250,     /* for all threads; it takes 10 us each */
 	GRACE_MS = 1000,     /* beyond limit and repair: then the kernel kills us */
 	SIGNALS_MAX = 1000,  /* that do nothing, in a row, to one thread that is being repaired */
+	PASS_LONG_NS = 100000,
 };
 
 /*
@@ -136,8 +137,8 @@ static void note_all(struct vmat_stopper *s)
 	}
 }
 
-/* Waits until a thread stands or is gone: 0, or -ETIMEDOUT. */
-static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_ns)
+/* Waits until a thread stands or is gone: 0, or -ETIMEDOUT; if it is_wanted by our parent, -ECANCELED once that is dead. */
+static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_ns, bool is_wanted)
 {
 	while (slot->state == VMAT_SLOT_RUNS) {
 		uint64_t now_ns, left_ns;
@@ -158,6 +159,9 @@ static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end
 		now_ns = vmat_sys_now_ns();
 		if (now_ns >= end_ns)
 			return -ETIMEDOUT;
+		/* A thread that waits for a processor can take long; nobody waits for it any more. */
+		if (is_wanted && vmat_sys_channel_is_closed(s->channel))
+			return -ECANCELED;
 		left_ns = end_ns - now_ns;
 		vmat_sys_child_signal_wait(
 			left_ns < LOOK_AGAIN_MS * NS_PER_MS ? left_ns : LOOK_AGAIN_MS * NS_PER_MS);
@@ -244,7 +248,7 @@ static int interrupt_from(struct vmat_stopper *s, size_t first)
 			note_all(s); /* it ended */
 	}
 	for (size_t i = first; i < s->slots_count; i++) {
-		int err = wait_for(s, &s->slots[i], end_ns);
+		int err = wait_for(s, &s->slots[i], end_ns, s->channel >= 0);
 
 		if (err)
 			return trouble(s, s->slots[i].tid, err);
@@ -446,36 +450,39 @@ static void put_back(const struct vmat_slot *slot, const struct vmat_registers *
 	vmat_sys_ptrace_set(slot->tid, NT_PRSTATUS, registers->raw, registers->raw_size);
 }
 
-/* The next steps, until it is gone or has entered its system call. */
-static void follow(struct vmat_stopper *s, struct vmat_slot *slot,
-		   const struct vmat_registers *registers, uint64_t end_ns)
+/* The next step of one that stands. Afterwards it has entered its system call, is gone, or runs up to the next step. */
+static void step(struct vmat_stopper *s, struct vmat_slot *slot,
+		 const struct vmat_registers *registers)
 {
-	for (int signals = 0; wait_for(s, slot, end_ns) == 0;) {
-		switch (slot->state) {
-		case VMAT_SLOT_TRAP:
-			send_off(slot, 0);
+	switch (slot->state) {
+	case VMAT_SLOT_TRAP:
+		send_off(slot, 0);
+		break;
+	case VMAT_SLOT_SIGNAL:
+		if (!vmat_signal_interrupts(slot->signal, s->caught, s->ignored) &&
+		    slot->signals++ < SIGNALS_MAX) {
+			send_off(slot, slot->signal);
 			break;
-		case VMAT_SLOT_SIGNAL:
-			if (!vmat_signal_interrupts(slot->signal, s->caught, s->ignored) &&
-			    signals++ < SIGNALS_MAX) {
-				send_off(slot, slot->signal);
-				break;
-			}
-			put_back(slot, registers);
-			let_go(slot, slot->signal);
-			return;
-		case VMAT_SLOT_GROUP:
-			put_back(slot, registers);
-			let_go(slot, 0);
-			return;
-		case VMAT_SLOT_SYSCALL:
-			enter(slot);
-			return;
-		case VMAT_SLOT_RUNS:
-		case VMAT_SLOT_GONE:
-			return;
 		}
+		put_back(slot, registers);
+		let_go(slot, slot->signal);
+		break;
+	case VMAT_SLOT_GROUP:
+		put_back(slot, registers);
+		let_go(slot, 0);
+		break;
+	case VMAT_SLOT_SYSCALL:
+		enter(slot);
+		break;
+	case VMAT_SLOT_RUNS:
+	case VMAT_SLOT_GONE:
+		break;
 	}
+}
+
+static bool is_on_its_way(const struct vmat_slot *slot)
+{
+	return slot->is_followed && !slot->has_entered && slot->state != VMAT_SLOT_GONE;
 }
 
 /* A thread that was stopped by a signal after it had entered its call: the same once more, as it is now. */
@@ -493,23 +500,61 @@ static void repeat(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_
 	if (!slot->is_followed)
 		return;
 	send_off(slot, pending_signal(slot));
-	follow(s, slot, &s->scratch, end_ns);
+	while (is_on_its_way(slot) && wait_for(s, slot, end_ns, false) == 0)
+		step(s, slot, &s->scratch);
 }
 
-/* Sends off and follows the threads whose calls the kernel makes again, or those where we do. */
+/* One step for each thread that has come to stand; the first of those that have not, or NULL when all have arrived. */
+static struct vmat_slot *step_all(struct vmat_stopper *s, bool is_rewound)
+{
+	struct vmat_slot *first = NULL;
+
+	for (size_t i = 0; i < s->threads_count; i++) {
+		struct vmat_slot *slot = &s->slots[i];
+		int status;
+		pid_t got;
+
+		if (slot->is_rewound != is_rewound || !is_on_its_way(slot))
+			continue;
+		got = slot->state == VMAT_SLOT_RUNS ? vmat_sys_ptrace_wait(slot->tid, &status) : 0;
+		if (got > 0)
+			vmat_stopper_note(slot, status);
+		else if (got < 0) /* reaped as another one, or renamed by exec */
+			slot->state = VMAT_SLOT_GONE;
+		step(s, slot, &s->threads[i].registers);
+		if (is_on_its_way(slot) && !first)
+			first = slot;
+	}
+	return first;
+}
+
+/*
+ * Sends off and follows the threads whose calls the kernel makes again, or those where we do. Each step is made as soon as it can
+ * be: one thread that waits for a processor must not keep the others standing.
+ */
 static void follow_all(struct vmat_stopper *s, bool is_rewound, uint64_t end_ns)
 {
+	uint64_t start_ns = vmat_sys_now_ns(), now_ns;
+	struct vmat_slot *first;
+
 	for (size_t i = 0; i < s->threads_count; i++) {
 		struct vmat_slot *slot = &s->slots[i];
 
 		if (slot->is_followed && slot->is_rewound == is_rewound)
 			send_off(slot, pending_signal(slot));
 	}
-	for (size_t i = 0; i < s->threads_count; i++) {
-		struct vmat_slot *slot = &s->slots[i];
-
-		if (slot->is_followed && slot->is_rewound == is_rewound)
-			follow(s, slot, &s->threads[i].registers, end_ns);
+	for (; (first = step_all(s, is_rewound)); start_ns = vmat_sys_now_ns()) {
+		now_ns = vmat_sys_now_ns();
+		if (now_ns >= end_ns)
+			return;
+		/* Of thousands each would call us, and each call looks at all: they gather meanwhile. */
+		if (now_ns - start_ns > PASS_LONG_NS)
+			vmat_sys_pause(now_ns - start_ns);
+		vmat_sys_child_signal_wait(LOOK_AGAIN_MS * NS_PER_MS);
+		note_all(s);
+		if (vmat_sys_now_ns() - now_ns >= LOOK_AGAIN_MS * NS_PER_MS &&
+		    first->state == VMAT_SLOT_RUNS && has_ended(s, first->tid))
+			first->state = VMAT_SLOT_GONE;
 	}
 }
 

@@ -35,6 +35,7 @@ struct vmat_slot {
 	pid_t tid;
 	enum vmat_slot_state state;
 	int signal;       /* of VMAT_SLOT_SIGNAL */
+	int signals;      /* that did nothing, while it was followed */
 	unsigned seen;    /* the last listing of the threads that held it */
 	bool is_followed; /* we watch it until its system call is made again */
 	bool is_rewound;  /* ... which we brought about: the kernel would have returned EINTR */
