@@ -21,9 +21,11 @@
 enum {
 	LISTINGS_MAX = 1000, /* of threads, each after all known ones stand */
 	LOOK_AGAIN_MS = 5,   /* a thread that ends quietly is noticed after so long */
-	REPAIR_MS = 250,     /* for all threads; it takes 10 us each */
-	GRACE_MS = 1000,     /* beyond limit and repair: then the kernel kills us */
-	SIGNALS_MAX = 1000,  /* that do nothing, in a row, to one thread that is being repaired */
+	REPAIR_MS =
+		2000, /* for all threads; it takes 10 us each, and as long as they wait for a processor */
+	GRACE_MS =
+		1250, /* beyond the limit, and beyond the time for repairs: then the kernel kills us */
+	SIGNALS_MAX = 1000, /* that do nothing, in a row, to one thread that is being repaired */
 	PASS_LONG_NS = 100000,
 };
 
@@ -137,8 +139,8 @@ static void note_all(struct vmat_stopper *s)
 	}
 }
 
-/* Waits until a thread stands or is gone: 0, or -ETIMEDOUT; if it is_wanted by our parent, -ECANCELED once that is dead. */
-static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_ns, bool is_wanted)
+/* Waits until a thread stands or is gone: 0, or -ETIMEDOUT. */
+static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_ns)
 {
 	while (slot->state == VMAT_SLOT_RUNS) {
 		uint64_t now_ns, left_ns;
@@ -159,9 +161,6 @@ static int wait_for(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end
 		now_ns = vmat_sys_now_ns();
 		if (now_ns >= end_ns)
 			return -ETIMEDOUT;
-		/* A thread that waits for a processor can take long; nobody waits for it any more. */
-		if (is_wanted && vmat_sys_channel_is_closed(s->channel))
-			return -ECANCELED;
 		left_ns = end_ns - now_ns;
 		vmat_sys_child_signal_wait(
 			left_ns < LOOK_AGAIN_MS * NS_PER_MS ? left_ns : LOOK_AGAIN_MS * NS_PER_MS);
@@ -234,7 +233,7 @@ static int interrupt_from(struct vmat_stopper *s, size_t first)
 
 	if (!s->begun_ns) {
 		/* Two things end us when nothing else does; this is the second, for when we cannot act. */
-		int err = vmat_sys_die_after(s->max_stop_ns + (REPAIR_MS + GRACE_MS) * NS_PER_MS);
+		int err = vmat_sys_die_after(s->max_stop_ns + GRACE_MS * NS_PER_MS);
 
 		if (err)
 			return err;
@@ -248,7 +247,7 @@ static int interrupt_from(struct vmat_stopper *s, size_t first)
 			note_all(s); /* it ended */
 	}
 	for (size_t i = first; i < s->slots_count; i++) {
-		int err = wait_for(s, &s->slots[i], end_ns, s->channel >= 0);
+		int err = wait_for(s, &s->slots[i], end_ns);
 
 		if (err)
 			return trouble(s, s->slots[i].tid, err);
@@ -500,7 +499,7 @@ static void repeat(struct vmat_stopper *s, struct vmat_slot *slot, uint64_t end_
 	if (!slot->is_followed)
 		return;
 	send_off(slot, pending_signal(slot));
-	while (is_on_its_way(slot) && wait_for(s, slot, end_ns, false) == 0)
+	while (is_on_its_way(slot) && wait_for(s, slot, end_ns) == 0)
 		step(s, slot, &s->scratch);
 }
 
@@ -570,6 +569,8 @@ void vmat_stopper_release(struct vmat_stopper *s)
 	uint64_t end_ns = vmat_sys_now_ns() + REPAIR_MS * NS_PER_MS;
 	bool is_again;
 
+	/* Nobody stands for long from here on, but who waits for a processor takes as long as it takes. */
+	vmat_sys_die_after((REPAIR_MS + GRACE_MS) * NS_PER_MS);
 	for (size_t i = 0; i < s->slots_count; i++) {
 		if (stands(&s->slots[i]))
 			leave(s, &s->slots[i],
