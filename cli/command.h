@@ -47,6 +47,9 @@ struct cli_args {
 	bool durable, no_children, verbose;
 	bool has_command; /* the operands stood behind -- */
 	const char *pid, *from, *to;
+	bool metrics_only, once;
+	const char *listen, *group_by;
+	struct cli_values groups, details;
 };
 
 /* What an option's value is: for the completions. */
@@ -60,7 +63,8 @@ enum cli_value {
 	CLI_ALLOCATOR, /* glibc musl mimalloc */
 	CLI_SIZE,
 	CLI_NUMBER,
-	CLI_PLACE,  /* HOST:PORT */
+	CLI_PLACE, /* HOST:PORT */
+	CLI_TEXT,
 	CLI_TEXTS,  /* may be given several times: a struct cli_values */
 	CLI_IMAGES, /* the same, of FILE@ADDR */
 };
@@ -94,7 +98,7 @@ struct cli_command {
 	int (*run)(const struct cli_args *args); /* returns an exit code; NULL: help, see main.c */
 };
 
-#define CLI_COMMANDS_COUNT 17
+#define CLI_COMMANDS_COUNT 18
 extern const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT];
 
 /* NULL when there is none of that name. */
@@ -112,6 +116,6 @@ extern const struct cli_command cli_map_command, cli_stacks_command, cli_pages_c
 	cli_cow_command, cli_pagesize_command, cli_heap_command, cli_leaks_command,
 	cli_sizes_command, cli_explain_command, cli_dump_command, cli_doctor_command,
 	cli_watch_command, cli_help_command, cli_faults_command, cli_record_command,
-	cli_check_command, cli_diff_command;
+	cli_check_command, cli_diff_command, cli_serve_command;
 
 #endif
