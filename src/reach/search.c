@@ -336,9 +336,10 @@ static void search_all(struct run *run, unsigned parts)
 		} while (followed >= FEW);
 		pool->running = 0;
 		pool->waiting = 0;
-		pool->is_over = pool->is_crowded = false;
+		pool->is_over = false;
+		atomic_store(&pool->is_crowded, false);
 		vmat_in_parts(follow_part, run, parts);
-	} while (pool->is_crowded);
+	} while (atomic_load(&pool->is_crowded));
 }
 
 int vmat_search_run(const struct vmat_search_graph *graph, unsigned char flag, bool only_starts,

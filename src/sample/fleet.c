@@ -175,7 +175,9 @@ static void forget(struct vmat_sample *sample)
 
 static uint64_t since(uint64_t now, uint64_t before)
 {
-	return !vmat_is_known(now) || !vmat_is_known(before) || now < before ? 0 : now - before;
+	if (!vmat_is_known(before)) /* a new process: all that it has done */
+		before = 0;
+	return !vmat_is_known(now) || now < before ? 0 : now - before;
 }
 
 /* One process: a new one, or `known`, the one of that number at the last scan. False when it is not to be counted. */

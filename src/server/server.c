@@ -21,8 +21,8 @@
 
 enum {
 	CONNECTIONS_MAX = 64,
-	SILENT_S = 10,             /* without a byte */
-	IDLE_S = 45,               /* without a finished request: scrapes come each 15 s or 30 s */
+	SILENT_S = 10, /* without a byte */
+	IDLE_S = 20,   /* without a finished request: who scrapes more rarely connects again */
 	CONNECTION_MEMORY = 16384, /* headers and all */
 };
 
