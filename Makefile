@@ -9,6 +9,7 @@
 #   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
 #   make kernel-test         tests on other kernels: Debian's 6.1 and 6.12, in QEMU     KERNEL_ARGS="--kernel 6.1"
 #   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
+#   make fleet-demo          three exporters, Prometheus and VictoriaMetrics on loopback, and growth asked back
 #   make bench               speed against the floor and against peers
 #   make bench-verdict       precision and recall of the verdicts of `vmatlas check`
 #   make install             PREFIX (default /usr/local), DESTDIR
@@ -31,7 +32,7 @@ SHELL = /bin/bash
 # The lock keeps two `make` of one tree from running ninja in the same folder at once.
 NINJA = flock $(1)/.lock ninja -C $(1) --quiet | sed '/^ninja: no work to do\.$$/d'
 
-.PHONY: all deps build run test kernel-test bench format lint asan fuzz install clean
+.PHONY: all deps build run test kernel-test fleet-demo bench format lint asan fuzz install clean
 
 all: build
 
@@ -58,6 +59,11 @@ kernel-test:
 	@scripts/configure $(BUILD) werror=$(WERROR) tests=enabled -- --prefix=$(PREFIX) $(MESON_ARGS)
 	@$(call NINJA,$(BUILD))
 	@tests/kernel/run --build $(BUILD) $(KERNEL_ARGS)
+
+fleet-demo:
+	@scripts/install-deps build fleet
+	@$(MAKE) --no-print-directory build
+	@BUILD=$(BUILD) scripts/fleet-demo
 
 bench:
 	@scripts/install-deps build bench
