@@ -5,19 +5,20 @@
  * The library's time-out counts from the last byte, so a client that sends one now and then would stay for ever: each connection
  * has to finish a request every IDLE_S seconds, whatever it sends.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <vmatlas/server.h>
 
 #include "server/route.h"
+#include "sys/sys_socket.h"
 
 enum {
 	CONNECTIONS_MAX = 64,
@@ -148,62 +149,6 @@ static struct MHD_Response *text_response(const char *text)
 	return response;
 }
 
-/* "127.0.0.1:9742" or "[::1]:9742". */
-static int parse_address(const char *text, struct sockaddr_storage *ret)
-{
-	struct sockaddr_in *four = (void *)ret;
-	struct sockaddr_in6 *six = (void *)ret;
-	const char *colon = strrchr(text, ':');
-	char host[INET6_ADDRSTRLEN + 2], *end;
-	size_t length = colon ? (size_t)(colon - text) : 0;
-	unsigned long port;
-
-	*ret = (struct sockaddr_storage){ 0 };
-	if (!colon || !length || length >= sizeof(host) || colon[1] < '0' || colon[1] > '9')
-		return -EINVAL;
-	port = strtoul(colon + 1, &end, 10);
-	if (*end || port > 65535)
-		return -EINVAL;
-	snprintf(host, sizeof(host), "%.*s", (int)length, text);
-	if (host[0] == '[' && host[length - 1] == ']') {
-		host[length - 1] = '\0';
-		six->sin6_family = AF_INET6;
-		six->sin6_port = htons((uint16_t)port);
-		return inet_pton(AF_INET6, host + 1, &six->sin6_addr) == 1 ? 0 : -EINVAL;
-	}
-	four->sin_family = AF_INET;
-	four->sin_port = htons((uint16_t)port);
-	return inet_pton(AF_INET, host, &four->sin_addr) == 1 ? 0 : -EINVAL;
-}
-
-/* A socket of our own: the library does not tell why it could not make one. */
-static int listen_at(const struct sockaddr_storage *address, unsigned *ret_port)
-{
-	struct sockaddr_storage bound;
-	socklen_t size = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-							: sizeof(struct sockaddr_in);
-	const int on = 1;
-	int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	/* So that a restart does not wait for connections that have ended. */
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (const void *)address, size) || listen(fd, CONNECTIONS_MAX))
-		err = -errno;
-	size = sizeof(bound);
-	if (!err && getsockname(fd, (void *)&bound, &size))
-		err = -errno;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	*ret_port = ntohs(bound.ss_family == AF_INET6
-				  ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
-				  : ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
-	return fd;
-}
-
 static int start_daemon(struct vmat_server *server, int fd)
 {
 	server->daemon = MHD_start_daemon(
@@ -219,16 +164,14 @@ static int start_daemon(struct vmat_server *server, int fd)
 int vmat_server_start(struct vmat_server **ret, const char *address, struct vmat_error *err)
 {
 	struct vmat_server *server;
-	struct sockaddr_storage where;
 	unsigned port = 0;
-	int fd, code = parse_address(address, &where);
+	int code, fd = vmat_sys_listen(address, CONNECTIONS_MAX, &port);
 
-	if (code)
+	if (fd == -EINVAL)
 		return vmat_error_set(
-			err, code,
+			err, fd,
 			"'%.64s' is no address to listen on.\n  One is 127.0.0.1:9742, or [::1]:9742",
 			address);
-	fd = listen_at(&where, &port);
 	if (fd < 0)
 		return vmat_error_set(err, fd, "cannot listen on %.64s: %s", address,
 				      strerrordesc_np(-fd));

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/sys_socket.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -128,5 +132,71 @@ int vmat_sys_socket_pair(int ret[2])
 	int err = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret) < 0 ? -errno : 0;
 
 	errno = saved;
+	return err;
+}
+
+/* "127.0.0.1:9742" or "[::1]:9742". */
+static int parse_address(const char *text, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *four = (void *)ret;
+	struct sockaddr_in6 *six = (void *)ret;
+	const char *colon = strrchr(text, ':');
+	char host[INET6_ADDRSTRLEN + 2], *end;
+	size_t length = colon ? (size_t)(colon - text) : 0;
+	unsigned long port;
+
+	*ret = (struct sockaddr_storage){ 0 };
+	if (!colon || !length || length >= sizeof(host) || colon[1] < '0' || colon[1] > '9')
+		return -EINVAL;
+	port = strtoul(colon + 1, &end, 10);
+	if (*end || port > 65535)
+		return -EINVAL;
+	snprintf(host, sizeof(host), "%.*s", (int)length, text);
+	if (host[0] == '[' && host[length - 1] == ']') {
+		host[length - 1] = '\0';
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons((uint16_t)port);
+		return inet_pton(AF_INET6, host + 1, &six->sin6_addr) == 1 ? 0 : -EINVAL;
+	}
+	four->sin_family = AF_INET;
+	four->sin_port = htons((uint16_t)port);
+	return inet_pton(AF_INET, host, &four->sin_addr) == 1 ? 0 : -EINVAL;
+}
+
+static int port_of(int fd, unsigned *ret)
+{
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof(bound);
+
+	if (getsockname(fd, (void *)&bound, &size))
+		return -errno;
+	*ret = ntohs(bound.ss_family == AF_INET6
+			     ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
+			     : ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+	return 0;
+}
+
+int vmat_sys_listen(const char *address, int waiting, unsigned *ret_port)
+{
+	struct sockaddr_storage where;
+	const int on = 1;
+	int fd, err = parse_address(address, &where);
+	socklen_t size = where.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						     : sizeof(struct sockaddr_in);
+
+	if (err)
+		return err;
+	fd = socket(where.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	/* So that a restart does not wait for connections that have ended. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (const void *)&where, size) || listen(fd, waiting))
+		err = -errno;
+	if (!err)
+		err = port_of(fd, ret_port);
+	if (!err)
+		return fd;
+	close(fd);
 	return err;
 }

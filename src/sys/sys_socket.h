@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sys_socket.h: a connection over TCP, as calls that return -errno and end in time.
+ * sys_socket.h: connections over TCP, as calls that return -errno and end in time.
  */
 #ifndef VMAT_SYS_SOCKET_H
 #define VMAT_SYS_SOCKET_H
@@ -22,6 +22,12 @@ int vmat_sys_socket_send(int fd, const void *bytes, size_t size, int timeout_ms)
 
 /* The next bytes that come: how many, 0 when the other side has closed, or -errno; -ETIMEDOUT. */
 ssize_t vmat_sys_socket_receive(int fd, void *bytes, size_t size, int timeout_ms);
+
+/*
+ * Listens at "127.0.0.1:9742" or "[::1]:9742", port 0: any that is free, for at most `waiting` who have not been taken yet. A
+ * descriptor (O_CLOEXEC, O_NONBLOCK) or -errno: -EINVAL no such address, -EADDRINUSE, -EACCES, ...
+ */
+int vmat_sys_listen(const char *address, int waiting, unsigned *ret_port);
 
 /* Two ends that are connected (O_CLOEXEC). 0 or -errno. */
 int vmat_sys_socket_pair(int ret[2]);
