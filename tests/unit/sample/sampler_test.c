@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The sampler on this process itself, which changes its map at each tick: what is read, how often, and what the budget does. */
+/*
+ * The sampler on this process itself, which changes its map at each tick, and on a child that does nothing: what is read, how
+ * often, and what the budget does.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmocka_all.h"
+#include "own_target.h"
 #include "sample/sampler_priv.h"
 
 #define SECOND 1000000000ULL
@@ -16,7 +20,8 @@ enum { TICKS = 12, STEP = 4 << 20 };
 
 static struct vmat_tick tick;
 
-static struct vmat_sampler *open_own(double budget, uint64_t interval_ns, uint64_t kinds_ns)
+static struct vmat_sampler *open_pid(pid_t target, double budget, uint64_t interval_ns,
+				     uint64_t kinds_ns)
 {
 	struct vmat_sampler_options options = { .size = sizeof(options),
 						.interval_ns = interval_ns,
@@ -27,9 +32,14 @@ static struct vmat_sampler *open_own(double budget, uint64_t interval_ns, uint64
 	struct vmat_error err = { 0 };
 	char pid[16];
 
-	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	snprintf(pid, sizeof(pid), "%d", (int)target);
 	assert_int_equal(vmat_sampler_open(&sampler, pid, &options, &err), 0);
 	return sampler;
+}
+
+static struct vmat_sampler *open_own(double budget, uint64_t interval_ns, uint64_t kinds_ns)
+{
+	return open_pid(getpid(), budget, interval_ns, kinds_ns);
 }
 
 static size_t events_of(enum vmat_event_type type)
@@ -104,7 +114,8 @@ static void test_stretched(void **state)
 /* Nothing changes that the cheap facts show: the regions are left alone, also without a budget and without a rest. */
 static void test_unchanged(void **state)
 {
-	struct vmat_sampler *sampler = open_own(0, SECOND, 0);
+	pid_t child = start_child();
+	struct vmat_sampler *sampler = open_pid(child, 0, SECOND, 0);
 	uint64_t before[VMAT_METRIC_COUNT];
 	size_t same = 0, read = 0;
 
@@ -120,10 +131,10 @@ static void test_unchanged(void **state)
 		same += is_same;
 		read += is_same && vmat_is_known(tick.sample.values[VMAT_METRIC_REGIONS]);
 	}
-	/* reading our own map takes memory of ours, so the first ones may differ */
 	assert_true(same > 0);
 	assert_in_range(read, 0, TICKS - same);
 	vmat_sampler_close(sampler);
+	end_child(child);
 }
 
 static void test_rest(void **state)
@@ -136,10 +147,11 @@ static void test_rest(void **state)
 	vmat_sampler_close(sampler);
 }
 
-/* A glance says of this process what its sampler says. */
+/* A glance says of a process what its sampler says. */
 static void test_glance(void **state)
 {
-	struct vmat_sampler *sampler = open_own(0, SECOND, 0);
+	pid_t child = start_child();
+	struct vmat_sampler *sampler = open_pid(child, 0, SECOND, 0);
 	struct vmat_sample with, without;
 	struct vmat_glance who = { 0 };
 	struct vmat_series series = { 0 };
@@ -150,10 +162,10 @@ static void test_glance(void **state)
 	vmat_sampler_describe(sampler, &series);
 	vmat_sample_init(&with);
 	vmat_sample_init(&without);
-	assert_int_equal(vmat_sample_glance(&with, &who, getpid(), true), 0);
-	assert_int_equal(vmat_sample_glance(&without, &who, getpid(), false), 0);
-	assert_int_equal(who.pid, getpid());
-	assert_int_equal(who.ppid, getppid());
+	assert_int_equal(vmat_sample_glance(&with, &who, child, true), 0);
+	assert_int_equal(vmat_sample_glance(&without, &who, child, false), 0);
+	assert_int_equal(who.pid, child);
+	assert_int_equal(who.ppid, getpid());
 	assert_int_equal(who.start_ns, series.start_ns);
 	assert_string_equal(who.name, series.name);
 	assert_int_equal(with.values[VMAT_METRIC_SIZE], without.values[VMAT_METRIC_SIZE]);
@@ -166,10 +178,11 @@ static void test_glance(void **state)
 			 -ESRCH); /* above pid_max */
 	assert_int_equal(vmat_sample_pids(&pids, &count), 0);
 	for (size_t i = 0; i < count; i++)
-		found += pids[i] == getpid();
+		found += pids[i] == child;
 	assert_int_equal(found, 1);
 	free(pids);
 	vmat_sampler_close(sampler);
+	end_child(child);
 }
 
 static void test_not_there(void **state)
