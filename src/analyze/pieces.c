@@ -38,9 +38,9 @@ double vmat_median(double *x, size_t count)
 			swap(&x[high], &x[centre]);
 		pivot = x[centre];
 		while (i <= j) {
-			while (x[i] < pivot)
+			while (i < high && x[i] < pivot)
 				i++;
-			while (x[j] > pivot)
+			while (j > low && x[j] > pivot)
 				j--;
 			if (i <= j) {
 				swap(&x[i++], &x[j]);

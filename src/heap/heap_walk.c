@@ -103,7 +103,7 @@ int vmat_heap_find_in(struct vmat_heap *heap, const struct vmat_map *map)
 	int err;
 
 	/* It is only looked at, and given back before the heap, which owns its map, is freed. */
-	memcpy(&heap->priv->map, &map, sizeof(map));
+	memcpy(&heap->priv->map, &map, sizeof(void *));
 	vmat_heap_memory_drop(&heap->priv->memory);
 	err = find_any(heap);
 	heap->priv->map = owned;

@@ -36,18 +36,18 @@ static const char *const tcb_names[RTOS_TCB_NAMES] = {
 	[RTOS_TCB_NOTIFY_E] = ".eNotifyState",
 };
 
-#define ITEM "pxReadyTasksLists.xListEnd.pxNext"
+#define ITEM(member) ("pxReadyTasksLists.xListEnd.pxNext" member)
 
 static const char *const names[RTOS_NAMES] = {
 	[RTOS_READY] = "pxReadyTasksLists",
 	[RTOS_LIST_COUNT] = "pxReadyTasksLists.uxNumberOfItems",
 	[RTOS_LIST_END] = "pxReadyTasksLists.xListEnd",
-	[RTOS_LIST_NEXT] = ITEM,
-	[RTOS_ITEM_NEXT] = ITEM ".pxNext",
-	[RTOS_ITEM_PREVIOUS] = ITEM ".pxPrevious",
-	[RTOS_ITEM_OWNER] = ITEM ".pvOwner",
-	[RTOS_ITEM_PV_CONTAINER] = ITEM ".pvContainer",
-	[RTOS_ITEM_PX_CONTAINER] = ITEM ".pxContainer",
+	[RTOS_LIST_NEXT] = ITEM(""),
+	[RTOS_ITEM_NEXT] = ITEM(".pxNext"),
+	[RTOS_ITEM_PREVIOUS] = ITEM(".pxPrevious"),
+	[RTOS_ITEM_OWNER] = ITEM(".pvOwner"),
+	[RTOS_ITEM_PV_CONTAINER] = ITEM(".pvContainer"),
+	[RTOS_ITEM_PX_CONTAINER] = ITEM(".pxContainer"),
 	[RTOS_DELAYED_1] = "xDelayedTaskList1",
 	[RTOS_DELAYED_2] = "xDelayedTaskList2",
 	[RTOS_PENDING] = "xPendingReadyList",
