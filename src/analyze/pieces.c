@@ -5,7 +5,9 @@
 #include <string.h>
 
 enum {
-	GAP_FACTOR = 5,      /* so many usual intervals without a sample are a gap */
+	GAP_FACTOR = 5, /* so many usual intervals without a sample are a gap, */
+	GAP_LEAST_S =
+		60, /* if it is as long as this: on a busy machine ticks come late, and nothing is hidden by that */
 	PIECE_SAMPLES = 4,   /* a shorter piece tells nothing */
 	INTERVALS_MAX = 255, /* so many are looked at for the usual one */
 	BIN_SAMPLES_MAX = 255,
@@ -117,18 +119,19 @@ void vmat_pieces_find(struct pieces *ret, const struct vmat_series *series)
 {
 	uint64_t exec_ns = last_exec(series);
 	size_t first = 0, event = 0;
+	double gap_s;
 
 	memset(ret, 0, sizeof(*ret));
 	if (series->samples_count < PIECE_SAMPLES)
 		return;
 	ret->interval_s = usual_interval(series);
+	gap_s = fmax(GAP_FACTOR * ret->interval_s, GAP_LEAST_S);
 	while (first < series->samples_count && series->samples[first].mono_ns < exec_ns)
 		first++;
 	for (size_t i = first + 1; i < series->samples_count; i++) {
 		const struct vmat_sample *before = &series->samples[i - 1],
 					 *now = &series->samples[i];
-		bool cut = now->mono_ns < before->mono_ns ||
-			   seconds_between(before, now) > GAP_FACTOR * ret->interval_s;
+		bool cut = now->mono_ns < before->mono_ns || seconds_between(before, now) > gap_s;
 
 		/* Events ascend as samples do; one that does not is passed over. */
 		for (;

@@ -145,7 +145,7 @@ static void test_gap(void **state)
 
 	(void)state;
 	for (size_t i = 60; i < 100; i++)
-		series->samples[i].mono_ns += UINT64_C(30000000000);
+		series->samples[i].mono_ns += UINT64_C(100000000000);
 	vmat_pieces_find(&pieces, series);
 	assert_int_equal(pieces.count, 2);
 	assert_int_equal(pieces.end[0], 60);
