@@ -146,7 +146,11 @@ static void unmap(struct dma_buf_attachment *attachment, struct sg_table *table,
 	mutex_unlock(&exported->lock);
 }
 
-/* Where the device does not see the CPU's caches, or bounces, the two are made equal around each access of the CPU. */
+/*
+ * Where the device does not see the CPU's caches, or bounces, the two are made equal around each access of the CPU. In the
+ * direction of the mapping, as the DMA API wants it, not in that of the access: what a device only reads has nothing to copy
+ * back, and copying it would bring back bytes that the CPU has written over.
+ */
 static int begin_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction direction)
 {
 	struct exported *exported = dmabuf->priv;
@@ -154,7 +158,8 @@ static int begin_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dire
 
 	mutex_lock(&exported->lock);
 	list_for_each_entry(attached, &exported->devices, node) if (attached->is_mapped)
-		dma_sync_sgtable_for_cpu(attached->device, &attached->table, direction);
+		dma_sync_sgtable_for_cpu(attached->device, &attached->table,
+					 attached->direction);
 	mutex_unlock(&exported->lock);
 	return 0;
 }
@@ -166,7 +171,8 @@ static int end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction direct
 
 	mutex_lock(&exported->lock);
 	list_for_each_entry(attached, &exported->devices, node) if (attached->is_mapped)
-		dma_sync_sgtable_for_device(attached->device, &attached->table, direction);
+		dma_sync_sgtable_for_device(attached->device, &attached->table,
+					    attached->direction);
 	mutex_unlock(&exported->lock);
 	return 0;
 }

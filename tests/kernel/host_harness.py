@@ -14,7 +14,7 @@ t = tap.Tap()
 IN_KERNEL = os.path.join(os.environ["SRC"], "tests/kernel/in-kernel")
 
 
-def in_kernel(*argv, limit=120):
+def in_kernel(*argv, limit=600):
     return subprocess.run([IN_KERNEL, "--kernel", os.environ["KERNEL_TREE"], "--memory", "512", "--limit", str(limit), *argv],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
 

@@ -51,8 +51,9 @@ def check_kinds(t, said, f, doc):
         if item["address"] is None:
             continue
         row = proc.region_at(doc, int(item["address"], 16))
-        if row["kind"] != item["region_kind"] and row["kind"] not in LESS.get(item["region_kind"], ()) or not row["why"]:
-            wrong.append(f"{item['name']}: {row['kind']} {row['owner']} because {row['why']}")
+        claim = proc.claim_at(row, item)
+        if claim["kind"] != item["region_kind"] and claim["kind"] not in LESS.get(item["region_kind"], ()) or not claim["why"]:
+            wrong.append(f"{item['name']}: {claim['kind']} {claim['owner']} because {claim['why']}")
         if item["name"] == "guard_pages" and row["guard"] not in (item["size"], None):
             wrong.append(f"{item['name']}: {row['guard']} bytes of {item['size']}")
     t.is_(wrong, [], f"{said}: kinds are right, or less is claimed")

@@ -281,3 +281,11 @@ def region_at(doc, address):
         if number(row["start"]) <= address < number(row["end"]):
             return row
     return None
+
+
+def claim_at(row, item):
+    """What the row says of an item of the factory: itself, or its part that holds the item. The loader maps the main thread's TLS; where
+    the first thread's stack comes to lie against it (6.1 does that now and then), the kernel makes one region of both."""
+    address = number(item["address"])
+    parts = [p for p in row.get("parts", []) if number(p["start"]) <= address < number(p["end"])]
+    return parts[0] if item["name"] == "main_tls" and row["kind"] != item["region_kind"] and len(parts) == 1 else row
