@@ -158,8 +158,7 @@ static int begin_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction dire
 
 	mutex_lock(&exported->lock);
 	list_for_each_entry(attached, &exported->devices, node) if (attached->is_mapped)
-		dma_sync_sgtable_for_cpu(attached->device, &attached->table,
-					 attached->direction);
+		dma_sync_sgtable_for_cpu(attached->device, &attached->table, attached->direction);
 	mutex_unlock(&exported->lock);
 	return 0;
 }

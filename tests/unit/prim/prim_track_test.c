@@ -332,8 +332,7 @@ static void test_threads(void **state)
 			assert_int_equal(
 				pthread_create(&threads[k], NULL, write_randomly, &writers), 0);
 		for (unsigned pass = 0, last = 0; !last; pass++) {
-			last = pass >= rounds(300) &&
-			       atomic_load(&writers.written) > rounds(20000);
+			last = pass >= rounds(300) && atomic_load(&writers.written) > rounds(20000);
 			if (last) {
 				atomic_store(&writers.is_over, true);
 				for (size_t k = 0; k < 3; k++)
