@@ -7,7 +7,7 @@
 #   make format              put all C files into the house's shape
 #   make lint                format, clang-tidy, gcc and clang with -Werror, layers, circles, imports
 #   make asan                the tests again under AddressSanitizer and UBSan, in build-asan/
-#   make kernel-test         tests on other kernels: Debian's 6.1 and 6.12, in QEMU     KERNEL_ARGS="--kernel 6.1"
+#   make kernel-test         tests on other kernels: Debian's 6.1 and 6.12, in QEMU     KERNEL_ARGS="--kernel 6.1 --tier full"
 #   make fuzz                each fuzz target for FUZZ_SECONDS, in build-fuzz/
 #   make fleet-demo          three exporters, Prometheus and VictoriaMetrics on loopback, and growth asked back
 #   make bench               speed against the floor and against peers
