@@ -77,6 +77,7 @@ bench-verdict:
 	@$(call NINJA,$(BUILD))
 	@echo "seeds 1 to 20" && $(BUILD)/bench/bench_verdict 20 1
 	@echo "seeds 1000 to 1019, the hold-out" && $(BUILD)/bench/bench_verdict 20 1000
+	@echo "living processes" && BUILD=$(BUILD) bench/verdict_live.py $(BENCH_ARGS)
 
 format:
 	@scripts/lint --format

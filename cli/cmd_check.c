@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <vmatlas/analyze.h>
+#include <vmatlas/fault_cause.h>
 
 #include "number.h"
 #include "paragraph.h"
@@ -20,6 +21,12 @@
 #define TICKS_USUAL 240
 #define TICK_LEAST  (SECOND_NS / 20)
 #define TICK_MOST   (10 * SECOND_NS)
+
+/* Faults are sampled for a tenth of the time, within these bounds, when there are so many that their cause matters. */
+#define FAULTS_LEAST SECOND_NS
+#define FAULTS_MOST  (5 * SECOND_NS)
+#define MINOR_MANY   1000.0 /* per second */
+#define MAJOR_MANY   1.0
 
 /* All that is known when it is told. The judgement is large, so it lives once. */
 struct check {
@@ -129,10 +136,11 @@ static int tell(const struct check *check, const struct cli_output *output)
 }
 
 /* What is there now: the map with its owners, the stacks, the heap; without a stop. What cannot be read is left out. */
-static void look(struct check *check, const struct cli_args *args)
+static void look(struct check *check)
 {
 	struct cli_subject *subject = &check->subject;
 	struct vmat_heap_options options = { .size = sizeof(options), .is_running_allowed = true };
+	struct vmat_heap_settings settings;
 	struct vmat_moment moment = { 0 };
 	struct vmat_error err = { 0 };
 
@@ -145,10 +153,52 @@ static void look(struct check *check, const struct cli_args *args)
 	moment.atlas = subject->atlas;
 	moment.heap = check->heap;
 	moment.counters = subject->counters;
+	if (vmat_heap_settings_read(&settings, subject->target, subject->atlas->map, &err) == 0)
+		moment.settings = &settings;
 	vmat_judge_moment(&check->judgement, &moment);
 	if (subject->is_partial)
 		note(check, subject->partial_why);
-	(void)args;
+}
+
+static double rate_of(const struct vmat_series *series, enum vmat_metric metric)
+{
+	const struct vmat_sample *first = series->samples;
+	const struct vmat_sample *last = first + series->samples_count - 1;
+	uint64_t before = first->values[metric], after = last->values[metric];
+
+	if (!vmat_is_known(before) || !vmat_is_known(after) || after < before ||
+	    last->mono_ns <= first->mono_ns)
+		return 0;
+	return (double)(after - before) * 1e9 / (double)(last->mono_ns - first->mono_ns);
+}
+
+/* Why it has so many page faults, where it has. What samples cost the target is only spent then. */
+static void look_at_faults(struct check *check, uint64_t for_ns)
+{
+	struct vmat_fault_options options = { .size = sizeof(options), .for_ns = for_ns / 10 };
+	const struct vmat_series *series = &check->series.series;
+	struct vmat_fault_profile *profile;
+	struct vmat_error err = { 0 };
+
+	if (series->samples_count < 2)
+		return;
+	if (check->judgement.verdict != VMAT_VERDICT_FAULT_CHURN &&
+	    rate_of(series, VMAT_METRIC_FAULTS_MINOR) < MINOR_MANY &&
+	    rate_of(series, VMAT_METRIC_FAULTS_MAJOR) < MAJOR_MANY)
+		return;
+	if (options.for_ns < FAULTS_LEAST)
+		options.for_ns = FAULTS_LEAST;
+	if (options.for_ns > FAULTS_MOST)
+		options.for_ns = FAULTS_MOST;
+	if (vmat_fault_profile_read(&profile, check->subject.target, &options, &err) < 0) {
+		note(check, err.text);
+		return;
+	}
+	if (profile->every)
+		vmat_fault_findings_add(&check->judgement, profile);
+	else
+		note(check, profile->why_no_samples);
+	vmat_fault_profile_free(profile);
 }
 
 static int check_living(struct check *check, const struct cli_args *args, uint64_t for_ns,
@@ -183,7 +233,8 @@ static int check_living(struct check *check, const struct cli_args *args, uint64
 		snprintf(check->series.series.name, sizeof(check->series.series.name), "%s",
 			 check->subject.process->comm);
 	}
-	look(check, args);
+	look(check);
+	look_at_faults(check, for_ns);
 	return CLI_OK;
 }
 
@@ -248,6 +299,8 @@ static const char *const text[] = {
 	"stacks, mappings, fault_churn or insufficient_data; how sure that is, and from which rate on a leak would have been "
 	"seen. Findings follow, the weightiest first, each with its evidence and, where there is a setting that helps, its "
 	"value, what it changes and what it costs.",
+	"Where it has 1000 page faults a second or more, or waits for major ones, they are sampled for some seconds more (a tenth of "
+	"--for, 1 to 5 s), and each of their causes is a finding.",
 	"The process is never stopped. Steps, warm-ups and cycles seen three times are told from growth; no slope is taken over "
 	"gaps, sleep of the machine or exec.",
 	"The exit status is 1 when a finding is bad, 0 when none is, which is so for insufficient_data, too.",

@@ -73,9 +73,13 @@ struct vmat_moment {
 	const struct vmat_atlas *atlas; /* with owners, or NULL */
 	const struct vmat_heap *heap;   /* or NULL */
 	struct vmat_counters counters;
+	const struct vmat_heap_settings *settings; /* or NULL: its allocator is not known */
 };
 
-/* Adds the findings of one moment to a judgement. The verdict stays; findings are sorted again. */
+/*
+ * Adds the findings of one moment to a judgement. The verdict stays; findings are sorted again. Advice that only fits another
+ * allocator than the process has is replaced.
+ */
 void vmat_judge_moment(struct vmat_judgement *judgement, const struct vmat_moment *moment);
 
 /* Adds a finding in the order of weights; of more than VMAT_FINDINGS_MAX the lightest is dropped. */

@@ -2,6 +2,8 @@
 /*
  * What helps, by finding: the setting, its value, what it changes and what it costs.
  *
+ * A setting of one allocator does nothing, silently, in a program that has another one: so advice about malloc is told by allocator. musl
+ * has no setting; static programs of glibc read GLIBC_TUNABLES, too, and setuid ones never do (ld.so(8)).
  * glibc's settings are read when a program starts, so each needs a restart. Setting either of mmap_threshold and trim_threshold ends
  * that they adjust themselves: measured with blocks of 2 MiB, 16 of them live, one alone makes 6.0 faults of 5.7 for each request, both
  * make none. So they are always advised together. 32 MiB is the highest mmap_threshold that glibc takes (half a heap of an arena).
@@ -9,13 +11,6 @@
 #include <string.h>
 
 #include "analyze/view.h"
-
-#define BOTH_THRESHOLDS                                                                     \
-	"GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold="  \
-	"134217728 (both: one alone makes it worse), or mallopt(M_MMAP_THRESHOLD) and "     \
-	"mallopt(M_TRIM_THRESHOLD): freed blocks up to 32 MiB stay with malloc instead of " \
-	"going back to the kernel, so that the faults of touching them again end; costs "   \
-	"up to 128 MiB of freed memory that stays resident"
 
 static const struct {
 	const char *id, *text;
@@ -35,23 +30,6 @@ static const struct {
 	{ "leak.untouched",
 	  "blocks are taken and never written. `vmatlas heap` shows their sizes. Nothing of it takes "
 	  "memory yet; with vm.overcommit_memory=2 it would count, and malloc fail" },
-	{ "fragmentation.heap",
-	  "malloc_trim(0), called by the program at quiet times, gives whole free pages back: "
-	  "`vmatlas heap` shows how much in TRIMMABLE; costs a walk over the heap and faults when they "
-	  "are used again. What lives long, allocated before what lives short, fragments less; "
-	  "jemalloc or mimalloc by LD_PRELOAD do, too, and cost a restart" },
-	{ "fragmentation.arenas",
-	  "GLIBC_TUNABLES=glibc.malloc.arena_max=2 or MALLOC_ARENA_MAX=2 (mallopt(M_ARENA_MAX)): at "
-	  "most two arenas instead of eight for each processor, so that what one thread frees "
-	  "another one reuses; costs waiting of threads for each other in malloc" },
-	{ "arenas.many",
-	  "GLIBC_TUNABLES=glibc.malloc.arena_max=2 or MALLOC_ARENA_MAX=2 (mallopt(M_ARENA_MAX)): at "
-	  "most two arenas instead of eight for each processor; costs waiting of threads for each "
-	  "other in malloc" },
-	{ "fragmentation.now",
-	  "malloc_trim(0) in the program gives whole free pages back; costs a walk over the heap and "
-	  "faults when they are used again. It need not be bad: a program that once needed it will "
-	  "often need it again" },
 	{ "stacks.threads",
 	  "threads begin and never end: `vmatlas stacks` shows where each waits. ulimit -s (or "
 	  "pthread_attr_setstacksize) makes each stack smaller, 256 KiB instead of 8 MiB, which "
@@ -87,9 +65,6 @@ static const struct {
 	{ "cache.filling",
 	  "nothing is wrong yet: watch until it stands still. If that is more than you have, the "
 	  "program's own limit for its cache is the one to set" },
-	{ "faults.churn",
-	  "`vmatlas faults` tells the cause and where. If it is malloc that gives memory back and takes "
-	  "it again: " BOTH_THRESHOLDS },
 	{ "thp.bloat",
 	  "glibc.malloc.hugetlb=0 if that tunable is set, else prctl(PR_SET_THP_DISABLE) or "
 	  "transparent_hugepage=madvise: pages of 4 KiB again, only what is touched is resident; costs "
@@ -99,10 +74,69 @@ static const struct {
 	{ "data.noise", "watch longer: the floor falls faster than the time grows" },
 };
 
-const char *vmat_advice(const char *id)
+#define TRIM                                                                                  \
+	"malloc_trim(0), called by the program at quiet times, gives whole free pages back: " \
+	"`vmatlas heap` shows how much in TRIMMABLE; costs a walk over the heap and faults "  \
+	"when they are used again. What lives long, allocated before what lives short, "      \
+	"fragments less; jemalloc or mimalloc by LD_PRELOAD do, too, and cost a restart"
+#define ARENAS                                                                           \
+	"GLIBC_TUNABLES=glibc.malloc.arena_max=2 or MALLOC_ARENA_MAX=2 at its start "    \
+	"(mallopt(M_ARENA_MAX) in it): at most two arenas instead of eight for each "    \
+	"processor, so that what one thread frees another one reuses; costs waiting of " \
+	"threads for each other in malloc"
+#define THRESHOLDS                                                                                                                                                 \
+	"GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold="                                                                         \
+	"134217728 at its start (both: one alone makes it worse; before glibc 2.26 MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_): freed blocks up to 32 MiB " \
+	"stay with malloc instead of going back to the kernel; costs up to 128 MiB of freed "                                                                      \
+	"memory that stays resident"
+#define JEMALLOC_GIVE                                                                       \
+	"MALLOC_CONF=background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0 at its "   \
+	"start: free pages go back after a second; costs faults when they are used again. " \
+	"What is free within pages in use stays: MALLOC_CONF=stats_print:true shows it"
+#define CAUSE     "`vmatlas faults` tells the cause and where. "
+#define IF_MALLOC "If it is malloc that gives memory back and takes it again: "
+#define KEEP      "Keep what is soon used again instead of freeing it; costs that memory"
+#define JEMALLOC_KEEP                                                                       \
+	"MALLOC_CONF=dirty_decay_ms:60000,muzzy_decay_ms:60000 at its start: what is free " \
+	"for less than a minute is kept; costs the memory that was free in the last minute"
+#define JEMALLOC_ARENAS                                                                        \
+	"MALLOC_CONF=narenas:4 at its start: four arenas instead of four for each processor; " \
+	"costs waiting of threads for each other in malloc"
+
+#define OTHER                                                                   \
+	"no setting of this allocator is known here. glibc's (GLIBC_TUNABLES, " \
+	"MALLOC_ARENA_MAX, malloc_trim) do nothing for it. "
+
+/* Advice about malloc. Of glibc's texts, IF_GLIBC is said before where the allocator is not known. */
+#define IF_GLIBC "If malloc is glibc's (`vmatlas heap` tells): "
+
+static const struct {
+	const char *id, *glibc, *unknown, *jemalloc, *other;
+} allocators[] = {
+	{ "fragmentation.heap", TRIM, IF_GLIBC TRIM, JEMALLOC_GIVE,
+	  OTHER "What lives long, allocated before what lives short, fragments less" },
+	{ "fragmentation.arenas", ARENAS, IF_GLIBC ARENAS, JEMALLOC_ARENAS,
+	  OTHER "Fewer threads that allocate make fewer arenas" },
+	{ "arenas.many", ARENAS, IF_GLIBC ARENAS, JEMALLOC_ARENAS,
+	  OTHER "Fewer threads that allocate make fewer arenas" },
+	{ "faults.churn", CAUSE IF_MALLOC THRESHOLDS, CAUSE IF_GLIBC THRESHOLDS,
+	  CAUSE IF_MALLOC JEMALLOC_KEEP, CAUSE OTHER KEEP },
+};
+
+const char *vmat_advice(const char *id, const char *allocator)
 {
 	for (size_t i = 0; i < sizeof(advices) / sizeof(*advices); i++)
 		if (!strcmp(advices[i].id, id))
 			return advices[i].text;
+	for (size_t i = 0; i < sizeof(allocators) / sizeof(*allocators); i++) {
+		if (strcmp(allocators[i].id, id) != 0)
+			continue;
+		if (!allocator || !*allocator)
+			return allocators[i].unknown;
+		if (!strncmp(allocator, "glibc", 5))
+			return allocators[i].glibc;
+		return strncmp(allocator, "jemalloc", 8) ? allocators[i].other
+							 : allocators[i].jemalloc;
+	}
 	return "";
 }

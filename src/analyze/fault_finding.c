@@ -6,6 +6,7 @@
  * processor, and no harm to most; a major one waits for a disk. First touches end by themselves.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "analyze/fault_advice.h"
 
@@ -57,11 +58,25 @@ static double weight_of(enum vmat_severity severity, double minor_s, double majo
 	return least[severity] + (share < 1 ? share : 1);
 }
 
+/* What was advised while the cause was not known. */
+static void point_to_causes(struct vmat_judgement *judgement)
+{
+	for (size_t i = 0; i < judgement->findings_count; i++) {
+		struct vmat_finding *finding = &judgement->findings[i];
+
+		if (!strcmp(finding->id, "faults.churn"))
+			snprintf(finding->advice, sizeof(finding->advice),
+				 "what helps against each cause stands with it, in the findings of "
+				 "faults.*; `vmatlas faults` tells the places and the code");
+	}
+}
+
 void vmat_fault_findings_add(struct vmat_judgement *judgement,
 			     const struct vmat_fault_profile *profile)
 {
 	const double seconds = (double)profile->span_ns / 1e9;
 	struct vmat_fault_findings faults;
+	bool has_advice = false;
 
 	vmat_fault_judge(&faults, profile);
 	for (size_t i = 0; i < faults.count && seconds > 0; i++) {
@@ -79,6 +94,9 @@ void vmat_fault_findings_add(struct vmat_judgement *judgement,
 			 vmat_fault_cause_meaning(fault->cause));
 		snprintf(finding.evidence, sizeof(finding.evidence), "%s", fault->evidence);
 		snprintf(finding.advice, sizeof(finding.advice), "%s", fault->advice);
+		has_advice |= fault->advice[0] && is_churn(fault->cause);
 		vmat_finding_add(judgement, &finding);
 	}
+	if (has_advice)
+		point_to_causes(judgement);
 }

@@ -15,10 +15,11 @@
 /* The heap explains what is held when it grows by so much of it. */
 #define HEAP_SHARE 0.5
 /* An arena that leaks fills its heaps (64 MiB each); below that, more of them is more arenas. */
-#define ARENA_FULL   (32.0 * 1024 * 1024)
-#define FAULTS_MIN   500.0 /* per second: fewer cost nothing that anybody would feel */
-#define FAULTS_SHARE 0.1   /* of its CPU time, at least */
-#define FAULTS_ALONE 5e3   /* per second, where the CPU time is not known */
+#define ARENA_FULL (32.0 * 1024 * 1024)
+/* Per second: fewer are 0.05 to 0.2 % of a processor, which nobody feels. */
+#define FAULTS_MIN   1000.0
+#define FAULTS_SHARE 0.1 /* of its CPU time, at least */
+#define FAULTS_ALONE 5e3 /* per second, where the CPU time is not known */
 #define PAGE_BYTES   4096.0
 #define DAY_S        86400.0
 #define MINUTE_S     60.0
@@ -132,7 +133,10 @@ static bool answer(const struct view *view, enum question question)
 {
 	const struct kind_growth *arenas = &view->kinds[VMAT_KIND_ARENA];
 	double held_growth = view->trends[WATCHED_HELD].slope_per_s * view->pieces.duration_s;
-	bool is_waste = view->waste_growth >= WASTE_SHARE * held_growth;
+	/* A heap that was looked at for a part of the time explains the growth of that part. */
+	double looked_growth = view->in_use_growth + view->waste_growth;
+	bool is_waste = view->waste_growth > 0 &&
+			view->waste_growth >= WASTE_SHARE * fmin(held_growth, looked_growth);
 
 	switch (question) {
 	case Q_THREADS:
@@ -174,6 +178,14 @@ static bool is_floor_useful(const struct trend *trend)
 	return trend->floor_per_s * MINUTE_S <= fmax(trend->last, PAGE_BYTES * 256);
 }
 
+/* Did what stands still in a quiet program grow, and it cannot be told whether it goes on? Sizes follow what is held. */
+static bool is_unclear(const struct view *view)
+{
+	return view->trends[WATCHED_HELD].shape == SHAPE_UNCLEAR ||
+	       view->trends[WATCHED_REGIONS].shape == SHAPE_UNCLEAR ||
+	       view->trends[WATCHED_THREADS].shape == SHAPE_UNCLEAR;
+}
+
 static void rule(struct ruling *ret, const struct view *view)
 {
 	const struct trend *held = &view->trends[WATCHED_HELD];
@@ -199,7 +211,7 @@ static void rule(struct ruling *ret, const struct view *view)
 		ret->kind = growing_kind(view, ret->about == WATCHED_HELD);
 		return;
 	}
-	if (held->shape == SHAPE_UNCLEAR) {
+	if (is_unclear(view)) {
 		ret->id = "data.unclear";
 	} else if (!is_floor_useful(held)) {
 		ret->id = "data.noise";

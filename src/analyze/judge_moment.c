@@ -21,13 +21,33 @@ struct place {
 	const struct vmat_moment *moment;
 };
 
+static const char *allocator_of(const struct vmat_moment *moment)
+{
+	if (moment->settings)
+		return moment->settings->allocator;
+	return moment->heap ? moment->heap->allocator : "";
+}
+
+/* The series was judged without knowing which allocator it is about. */
+static void fit_advice(struct vmat_judgement *judgement, const char *allocator)
+{
+	for (size_t i = 0; i < judgement->findings_count; i++) {
+		struct vmat_finding *finding = &judgement->findings[i];
+		const char *text = vmat_advice(finding->id, allocator);
+
+		if (*text)
+			snprintf(finding->advice, sizeof(finding->advice), "%s", text);
+	}
+}
+
 static void add(const struct place *place, struct vmat_finding *finding, const char *id,
 		enum vmat_severity severity, double weight)
 {
 	finding->id = id;
 	finding->severity = severity;
 	finding->weight = weight;
-	snprintf(finding->advice, sizeof(finding->advice), "%s", vmat_advice(id));
+	snprintf(finding->advice, sizeof(finding->advice), "%s",
+		 vmat_advice(id, allocator_of(place->moment)));
 	vmat_finding_add(place->judgement, finding);
 }
 
@@ -203,6 +223,7 @@ void vmat_judge_moment(struct vmat_judgement *judgement, const struct vmat_momen
 {
 	struct place place = { .judgement = judgement, .moment = moment };
 
+	fit_advice(judgement, allocator_of(moment));
 	judge_regions(&place);
 	if (moment->atlas && moment->atlas->stacks) {
 		judge_stack_ends(&place, moment->atlas->stacks);

@@ -237,7 +237,7 @@ static void tell_ruling(struct vmat_judgement *judgement, const struct view *vie
 	}
 	finding.weight = finding.severity == VMAT_SEVERITY_BAD ? 10 + judgement->confidence : 1;
 	add_evidence(finding.evidence, sizeof(finding.evidence), view, ruling);
-	snprintf(finding.advice, sizeof(finding.advice), "%s", vmat_advice(ruling->id));
+	snprintf(finding.advice, sizeof(finding.advice), "%s", vmat_advice(ruling->id, NULL));
 	vmat_finding_add(judgement, &finding);
 }
 
@@ -328,7 +328,7 @@ static void tell_else(struct vmat_judgement *judgement, const struct view *view,
 			"no slope is taken over them");
 		vmat_finding_add(judgement, &finding);
 	}
-	if (view->faults_per_s >= 500 && view->cpu_share >= 0.1 &&
+	if (view->faults_per_s >= 1000 && view->cpu_share >= 0.1 &&
 	    ruling->verdict != VMAT_VERDICT_FAULT_CHURN) {
 		finding.id = "faults.many";
 		finding.severity = VMAT_SEVERITY_WARNING;

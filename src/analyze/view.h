@@ -63,8 +63,11 @@ struct ruling {
 void vmat_judgement_tell(struct vmat_judgement *judgement, const struct view *view,
 			 const struct ruling *ruling);
 
-/* Of a finding: what helps. "" when there is nothing. Lifetime: static. */
-const char *vmat_advice(const char *id);
+/*
+ * Of a finding: what helps. "" when there is nothing. `allocator` is named as in heap.h; "" or NULL when it is not known: then
+ * advice that fits one alone says so. Lifetime: static.
+ */
+const char *vmat_advice(const char *id, const char *allocator);
 
 /* "1.5 MiB", "0.4 MiB/h", "12 min": at least 24 bytes. Return ret. */
 const char *vmat_words_bytes(char *ret, size_t size, double bytes);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * behaviour MODE [TICK_MS]: a process that uses memory in one way over time, for `vmatlas check` and the bench of verdicts.
+ * behaviour MODE [TICK_MS [SEED]]: a process that uses memory in one way over time, for `vmatlas check` and the bench of verdicts.
  *
  * It says "MODE" on stdout when it begins, makes one step of its behaviour each TICK_MS (10) and ends with stdin. What would take hours in a
- * server takes seconds here: only the scale of time differs.
+ * server takes seconds here: only the scale of time differs. SEED changes the sizes by up to a half and the order of what is random.
  */
 #include <malloc.h>
 #include <poll.h>
@@ -16,10 +16,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { KIB = 1024, MIB = 1024 * 1024, SLOTS = 4096, POOL = 200 };
+enum { KIB = 1024, MIB = 1024 * 1024, SLOTS = 4096, POOL = 400, CYCLE = 150 };
 
 static void *slots[SLOTS];
 static uint64_t state = 88172645463325252u;
+static size_t percent = 100; /* of the sizes */
 
 static uint64_t random_next(void)
 {
@@ -27,6 +28,11 @@ static uint64_t random_next(void)
 	state ^= state >> 7;
 	state ^= state << 17;
 	return state;
+}
+
+static size_t scaled(size_t size)
+{
+	return size * percent / 100;
 }
 
 static void fail(const char *what)
@@ -75,20 +81,20 @@ static void step_flat(unsigned tick)
 static void step_noisy(unsigned tick)
 {
 	(void)tick;
-	requests(200, 16 * KIB);
+	requests(200, scaled(16 * KIB));
 }
 
 static void step_warm(unsigned tick)
 {
-	if (tick < 100)
-		touched(128 * KIB);
+	if (tick < 300)
+		touched(scaled(48 * KIB));
 	requests(100, 8 * KIB);
 }
 
 static void step_step(unsigned tick)
 {
 	if (tick == 250)
-		touched(16 * MIB);
+		touched(scaled(16 * MIB));
 	requests(100, 8 * KIB);
 }
 
@@ -96,23 +102,47 @@ static void step_leak(unsigned tick)
 {
 	(void)tick;
 	requests(100, 8 * KIB);
-	touched(1 + random_next() % (64 * KIB));
+	touched(1 + random_next() % scaled(64 * KIB));
+}
+
+static void step_leak_slow(unsigned tick)
+{
+	(void)tick;
+	requests(100, 8 * KIB);
+	touched(1 + random_next() % scaled(8 * KIB));
+}
+
+/* Blocks are taken for half of a cycle and given back in the other half. */
+static void step_cycle(unsigned tick)
+{
+	unsigned at = tick % CYCLE, half = CYCLE / 2;
+
+	if (at < half) {
+		slots[at] = touched(scaled(24 * KIB));
+	} else if (at - half < half) {
+		free(slots[at - half]);
+		slots[at - half] = NULL;
+	}
+}
+
+static void step_leak_cycle(unsigned tick)
+{
+	step_cycle(tick);
+	touched(1 + random_next() % scaled(16 * KIB));
 }
 
 /*
- * Small blocks stay between larger ones that are given back; each round asks for a little more than fits into the holes
- * of those before. What is in use grows by the small ones alone.
+ * Blocks are filled and then cut to what is needed, as parsers do: the rest becomes a hole between two blocks in use, and each
+ * round asks for a little more than fits into the holes of those before.
  */
 static void step_fragment(unsigned tick)
 {
-	void *row[8];
+	size_t size = scaled(8 * KIB) + 16 * (size_t)(tick % 4000);
+	char *row[2] = { touched(size), touched(size) };
 
-	for (size_t i = 0; i < 8; i++) {
-		row[i] = touched(2 * KIB + 16 * (tick % 4000));
-		touched(24);
-	}
-	for (size_t i = 0; i < 8; i++)
-		free(row[i]);
+	for (size_t i = 0; i < 2; i++)
+		if (!realloc(row[i], 24))
+			fail("realloc");
 }
 
 /* A pool of threads, each of which waits for its first work. */
@@ -166,8 +196,8 @@ static void step_unjoined(unsigned tick)
 
 static void step_arenas(unsigned tick)
 {
-	if (tick % 10 == 0 && tick / 10 < POOL)
-		sem_post(&turns[tick / 10]);
+	if (tick % 15 == 0 && tick / 15 < POOL)
+		sem_post(&turns[tick / 15]);
 }
 
 static void start_pool(void)
@@ -187,17 +217,18 @@ static void step_mappings(unsigned tick)
 
 static void step_touched(unsigned tick)
 {
-	char *place = mapped(32 * KIB, PROT_READ | PROT_WRITE);
+	size_t size = scaled(32 * KIB);
+	char *place = mapped(size, PROT_READ | PROT_WRITE);
 
 	(void)tick;
-	memset(place, 1, 32 * KIB);
+	memset(place, 1, size);
 	mapped(4 * KIB, PROT_NONE);
 }
 
 static void step_untouched(unsigned tick)
 {
 	(void)tick;
-	mapped(MIB, PROT_READ | PROT_WRITE);
+	mapped(scaled(MIB), PROT_READ | PROT_WRITE);
 }
 
 /* Several large blocks live at once, taken and given back: each is a mapping of its own every time. */
@@ -205,8 +236,8 @@ static void step_churn_mmap(unsigned tick)
 {
 	if (tick == 0)
 		mallopt(M_MMAP_THRESHOLD, 128 * KIB);
-	for (int i = 0; i < 20; i++)
-		free(touched(512 * KIB));
+	for (int i = 0; i < 4; i++)
+		free(touched(scaled(512 * KIB)));
 }
 
 /* The end of the heap goes back at each free. */
@@ -216,8 +247,8 @@ static void step_churn_trim(unsigned tick)
 		mallopt(M_MMAP_THRESHOLD, 32 * MIB);
 		mallopt(M_TRIM_THRESHOLD, 128 * KIB);
 	}
-	for (int i = 0; i < 20; i++)
-		free(touched(512 * KIB));
+	for (int i = 0; i < 4; i++)
+		free(touched(scaled(512 * KIB)));
 }
 
 static void step_churn_dontneed(unsigned tick)
@@ -225,10 +256,10 @@ static void step_churn_dontneed(unsigned tick)
 	static char *place;
 
 	if (tick == 0)
-		place = mapped(8 * MIB, PROT_READ | PROT_WRITE);
-	madvise(place, 8 * MIB, MADV_NOHUGEPAGE);
-	memset(place, 1, 8 * MIB);
-	if (madvise(place, 8 * MIB, MADV_DONTNEED))
+		place = mapped(2 * MIB, PROT_READ | PROT_WRITE);
+	madvise(place, 2 * MIB, MADV_NOHUGEPAGE);
+	memset(place, 1, 2 * MIB);
+	if (madvise(place, 2 * MIB, MADV_DONTNEED))
 		fail("madvise");
 }
 
@@ -238,8 +269,8 @@ static void step_cache(unsigned tick)
 	static size_t keys;
 
 	(void)tick;
-	for (int i = 0; i < 8; i++) {
-		size_t slot = random_next() % 2400;
+	for (int i = 0; i < 2; i++) {
+		size_t slot = random_next() % scaled(2000);
 
 		if (slots[slot])
 			continue;
@@ -257,7 +288,10 @@ static const struct {
 	{ "warm", step_warm },
 	{ "step", step_step },
 	{ "cache", step_cache },
+	{ "cycle", step_cycle },
 	{ "leak", step_leak },
+	{ "leak_slow", step_leak_slow },
+	{ "leak_cycle", step_leak_cycle },
 	{ "fragment", step_fragment },
 	{ "arenas", step_arenas },
 	{ "threads", step_threads },
@@ -279,8 +313,14 @@ int main(int argc, char **argv)
 	       (argc < 2 || strcmp(argv[1], modes[mode].mode) != 0))
 		mode++;
 	if (mode == sizeof(modes) / sizeof(*modes)) {
-		fprintf(stderr, "usage: behaviour MODE [TICK_MS]\n");
+		fprintf(stderr, "usage: behaviour MODE [TICK_MS [SEED]]\n");
 		return 2;
+	}
+	if (argc > 3) {
+		state ^= strtoull(argv[3], NULL, 10) * 0x9e3779b97f4a7c15u;
+		for (int i = 0; i < 16; i++)
+			random_next();
+		percent = 60 + random_next() % 90;
 	}
 	/* Held from the start, so that it has a size to compare a growth with. */
 	touched(4 * MIB);

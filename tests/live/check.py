@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """vmatlas check of living programs that use memory in a known way: verdict, exit status, JSON, and what bad input gets."""
-# timeout: 120
+# timeout: 400
 import json
 import os
 import subprocess
@@ -42,6 +42,26 @@ def section_verdicts(t):
     t.is_((code, threads["verdict"]), (1, "stacks"), "threads that never end")
 
 
+def section_causes(t):
+    """Why there are so many faults is a finding, with the advice for it; where they may not be sampled, that is said."""
+    for mode, cause in (("churn_mmap", "faults.mmap_churn"), ("churn_trim", "faults.trim_churn"), ("churn_dontneed", "faults.dontneed")):
+        doc, ids = {}, []
+        # A machine that is busy needs longer for enough looks.
+        for time in ("5s", "15s", "40s"):
+            _, doc = judged(mode, time)
+            ids = [finding["id"] for finding in doc["findings"]]
+            if cause in ids:
+                break
+        if doc["partial_why"] and not any(name.startswith("faults.") and name != "faults.churn" for name in ids):
+            t.skip(f"{mode}: the cause", f"faults are not sampled here: {doc['partial_why']}")
+            continue
+        t.ok(cause in ids, f"{mode}: {cause} is a finding", (ids, doc["sentence"], doc["partial_why"]))
+        found = [finding for finding in doc["findings"] if finding["id"] == cause]
+        t.ok(found and found[0]["evidence"] and found[0]["advice"], f"{mode}: with evidence and advice", found)
+    _, doc = judged("flat")
+    t.is_([finding["id"] for finding in doc["findings"] if finding["id"].startswith("faults.")], [], "without faults there are no causes")
+
+
 def section_refusals(t):
     t.is_(check("--for", "x", os.getpid())[0], 2, "a time that is none: 2")
     t.is_(check(4194303)[0], 3, "no such process: 3")
@@ -51,6 +71,6 @@ def section_refusals(t):
 
 if __name__ == "__main__":
     T = tap.Tap()
-    for part in (section_verdicts, section_refusals):
+    for part in (section_verdicts, section_causes, section_refusals):
         T.section(lambda t, part=part: part(t))
     T.done()
