@@ -460,7 +460,7 @@ static int append(struct vmat_leaks_priv *priv, struct collector *all, const str
 	return vmat_edge_index_move(all->index, part->index);
 }
 
-/* The second of two who collect reads by a window of its own. */
+/* The second of two who collect reads by a window of its own. -ENOMEM: nothing was collected. */
 static int collect_in_two(struct vmat_leaks *leaks, struct collector *first, uint64_t granules)
 {
 	struct vmat_leaks_priv *priv = leaks->priv;
@@ -498,11 +498,12 @@ static int collect_in_two(struct vmat_leaks *leaks, struct collector *first, uin
 	return err;
 }
 
-static int collect_chunks(struct vmat_leaks *leaks, struct collector *collector)
+static void collect_chunks(struct vmat_leaks *leaks, struct collector *collector)
 {
 	const struct vmat_leaks_priv *priv = leaks->priv;
 	const struct vmat_reach_segment *last = &priv->segments[priv->segments_count - 1];
 	struct collectors collectors = { .parts = collector };
+	int err = -ENOMEM;
 
 	collectors.granules =
 		last->first_granule +
@@ -511,9 +512,9 @@ static int collect_chunks(struct vmat_leaks *leaks, struct collector *collector)
 			 : 0) +
 		1;
 	if (!priv->has_places && vmat_search_parts(collectors.granules / GRANULES_OF_A_CHUNK) == 2)
-		return collect_in_two(leaks, collector, collectors.granules);
-	collect_part(&collectors, 0, 1);
-	return 0;
+		err = collect_in_two(leaks, collector, collectors.granules);
+	if (err) /* there is no room for a second: one does it all */
+		collect_part(&collectors, 0, 1);
 }
 
 int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
@@ -531,7 +532,6 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 		.root_places = &priv->root_places,
 		.edge_places = &priv->edge_places,
 	};
-	int err;
 
 	note_registers(&collector, stop);
 	for (size_t i = 0; i < map->count; i++) {
@@ -540,10 +540,9 @@ int vmat_reach_collect(struct vmat_leaks *leaks, const struct vmat_stop *stop)
 		if (vmat_stop_is_over(stop))
 			return -ETIMEDOUT;
 	}
-	err = collect_chunks(leaks, &collector);
-	err = err ? err : collector.err;
-	if (err || collector.is_over)
-		return err ? err : -ETIMEDOUT;
+	collect_chunks(leaks, &collector);
+	if (collector.err || collector.is_over)
+		return collector.err ? collector.err : -ETIMEDOUT;
 	leaks->root_bytes += collector.root_bytes;
 	priv->unread += collector.unread;
 	return collector.is_full ? -E2BIG : 0;
