@@ -146,6 +146,7 @@ int main(int argc, char **argv)
 	write_list(list);
 	puts("ready");
 	fflush(stdout);
+	setvbuf(stdin, NULL, _IONBF, 0); /* a buffer would come from malloc, while somebody looks */
 	while (getchar() != EOF)
 		;
 	return 0;

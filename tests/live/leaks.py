@@ -22,7 +22,7 @@ t = tap.Tap()
 
 
 def leaks(pid, *options):
-    done = subprocess.run([VMATLAS, "leaks", "-J", *options, str(pid)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([VMATLAS, "leaks", "-J", *options, str(pid)], capture_output=True, text=True, timeout=120)
     if done.returncode not in (0, 1):
         t.diag(done.stderr)
         return None, done.returncode
@@ -83,7 +83,7 @@ def real_programs():
 def many_threads():
     """Each has a stack, a guard and a stack pointer: what is done for each of them must not be done for each pair of them."""
     with Factory("threads", n=2000) as threads:
-        doc, code = leaks(threads.pid, "--max-stop", "10000")
+        doc, code = leaks(threads.pid, "--max-stop", "60000")
     t.ok(doc and code == 0 and not doc["partial"], "2000 threads: searched in time, and no leak", doc and doc["totals"])
 
 
