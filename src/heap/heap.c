@@ -43,6 +43,7 @@ static int reserve_all(struct vmat_heap *heap, const struct vmat_map *map)
 	priv->tcaches = vmat_heap_reserve(priv->tcaches_max * sizeof(*priv->tcaches));
 	priv->bits = vmat_heap_reserve(priv->bits_max * sizeof(*priv->bits));
 	heap->arenas = vmat_heap_reserve(priv->arenas_max * sizeof(*heap->arenas));
+	priv->walked_free = vmat_heap_reserve(priv->arenas_max * sizeof(*priv->walked_free));
 	if (!priv->segments || !priv->tcaches || !priv->bits || !heap->arenas)
 		return -ENOMEM;
 	return 0;
@@ -57,6 +58,8 @@ struct vmat_heap *vmat_heap_free(struct vmat_heap *heap)
 		vmat_heap_unreserve(priv->tcaches, priv->tcaches_max * sizeof(*priv->tcaches));
 		vmat_heap_unreserve(priv->bits, priv->bits_max * sizeof(*priv->bits));
 		vmat_heap_unreserve(heap->arenas, priv->arenas_max * sizeof(*heap->arenas));
+		vmat_heap_unreserve(priv->walked_free,
+				    priv->arenas_max * sizeof(*priv->walked_free));
 		vmat_heap_memory_deinit(&priv->memory);
 		vmat_map_free(priv->map);
 		free(priv->own);

@@ -92,6 +92,7 @@ struct vmat_heap_memory {
 /* glibc's malloc in one copy of libc; dlmopen brings more of them. All copies are of one generation. */
 struct vmat_malloc_copy {
 	uint64_t main_arena;
+	bool has_broken_ring; /* its list of arenas does not come back to it */
 	uint64_t sbrk_base; /* mp_: where its main arena begins; 0 when mp_ was not found */
 };
 
@@ -100,6 +101,7 @@ enum { VMAT_MALLOC_COPIES_MAX = 16 /* dlmopen(3): namespaces */ };
 struct vmat_heap_priv {
 	struct vmat_heap_memory memory;
 	struct vmat_map *map;            /* as it was while the target stood */
+	const struct vmat_stop *stop;    /* while the target stands; NULL: it runs, or is a core */
 	const struct vmat_heap_ops *ops; /* NULL: none that is walked */
 	struct vmat_allocator allocator;
 	void *own; /* what the allocator's file keeps; freed with free() */
@@ -120,6 +122,7 @@ struct vmat_heap_priv {
 	uint64_t *tcaches; /* chunks that may hold a tcache */
 	size_t tcaches_count, tcaches_max;
 	size_t arenas_max;
+	uint64_t *walked_free; /* of each of glibc's arenas: the free chunks that the walk has met */
 	uint64_t steps; /* links that may still be followed: a broken heap must not keep us */
 };
 
@@ -182,6 +185,11 @@ bool vmat_heap_reserve_bits(struct vmat_heap *heap, uint64_t words);
 /* Notes where the block of a chunk begins, and finds it again in the chunk [addr, end). */
 void vmat_heap_begin_block(struct vmat_heap_segment *segment, uint64_t addr);
 uint64_t vmat_heap_block_of(const struct vmat_heap_segment *segment, uint64_t addr, uint64_t end);
+/*
+ * Is the stop over, so that what is read counts for nothing? Then no segment begins any more, and no link is
+ * followed. Costs a system call.
+ */
+bool vmat_heap_is_over(struct vmat_heap *heap);
 /* Forgets an earlier walk. */
 void vmat_heap_begin_walk(struct vmat_heap *heap);
 /* A segment without chunks so far; SIZE_MAX: a mapped block, one chunk. NULL when there is no room. */

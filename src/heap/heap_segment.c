@@ -11,6 +11,8 @@
 
 #include "heap/heap_priv.h"
 
+enum { SEGMENTS_A_LOOK = 256 /* after so many it is asked whether the stop is over */ };
+
 void *vmat_heap_reserve(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -123,6 +125,14 @@ uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
 	return bit < last ? segment->start + (bit << segment->shift) : segment->end;
 }
 
+bool vmat_heap_is_over(struct vmat_heap *heap)
+{
+	if (!heap->priv->stop || !vmat_stop_is_over(heap->priv->stop))
+		return false;
+	heap->priv->steps = 0;
+	return true;
+}
+
 void vmat_heap_begin_walk(struct vmat_heap *heap)
 {
 	heap->priv->segments_count = heap->priv->bits_used = 0;
@@ -163,7 +173,8 @@ struct vmat_heap_segment *vmat_heap_new_segment(struct vmat_heap *heap, uint64_t
 	struct vmat_heap_priv *priv = heap->priv;
 	struct vmat_heap_segment *segment;
 
-	if (priv->segments_count == priv->segments_max)
+	if (priv->segments_count == priv->segments_max ||
+	    (priv->segments_count % SEGMENTS_A_LOOK == 0 && vmat_heap_is_over(heap)))
 		return NULL;
 	segment = &priv->segments[priv->segments_count];
 	*segment = (struct vmat_heap_segment){

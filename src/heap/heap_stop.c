@@ -218,6 +218,7 @@ static int walk(struct reading *reading, struct vmat_stop *stop, bool is_last, b
 	struct vmat_heap *heap = reading->heap;
 	int code = read_map(heap);
 
+	heap->priv->stop = stop;
 	if (!code && visitor && visitor->before)
 		code = visitor->before(heap, stop, visitor->context);
 	if (!code && reading->is_fork && stop) {
@@ -270,6 +271,7 @@ static int walk_once(struct reading *reading, bool is_last)
 	heap->is_snapshot = false;
 	code = walk(reading, stop, is_last, &is_told);
 	heap->priv->memory.target = target;
+	heap->priv->stop = NULL;
 	ended = stop ? vmat_stop_end(stop, &stopped_ns) : 0;
 	heap->stopped_ns += stopped_ns;
 	heap->is_approximate = !stop;

@@ -11,7 +11,14 @@
 
 #include "heap/heap_priv.h"
 
-enum { DATA_MAX = 4 << 20, ARENAS_MAX = 65536, MP_WORDS = 19, MP_ALIGN = 32, TCACHE_BINS = 64 };
+enum {
+	DATA_MAX = 4 << 20,
+	ARENAS_MAX = 65536,
+	MP_WORDS = 19,
+	MP_ALIGN = 32,
+	TCACHE_BINS = 64,
+	BINS_OPEN_MAX = 64
+};
 
 /* Offsets in struct malloc_par; from glibc's sources, see malloc_layout.h. */
 struct mp_layout {
@@ -53,14 +60,14 @@ static bool may_be_thread_arena(uint64_t addr, unsigned word_size)
 	return word_size == 8 ? offset == 0x20 || offset == 0x30 : offset == 0x18;
 }
 
-static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
-		     const struct vmat_malloc_layout *layout)
+/* Does the list of arenas come back to this one? */
+static bool is_ring(struct vmat_heap_memory *memory, uint64_t addr,
+		    const struct vmat_malloc_layout *layout)
 {
 	uint64_t next;
 	int n = 0;
 
-	if (layout->word_size != memory->word_size ||
-	    !vmat_heap_word(memory, addr + layout->next, &next))
+	if (!vmat_heap_word(memory, addr + layout->next, &next))
 		return false;
 	if (next != addr && !may_be_thread_arena(next, memory->word_size))
 		return false;
@@ -68,13 +75,28 @@ static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
 		if (!next || !vmat_heap_word(memory, next + layout->next, &next))
 			return false;
 	}
-	if (n == ARENAS_MAX)
+	return n < ARENAS_MAX;
+}
+
+/*
+ * If is_broken, an arena that was written over: its ring does not come back, or some of its bins are open. All else
+ * that points at itself in so many places is no accident, and a neighbour of the right place has one of these faults more.
+ */
+static bool is_arena(struct vmat_heap_memory *memory, uint64_t addr,
+		     const struct vmat_malloc_layout *layout, bool is_broken)
+{
+	unsigned open = 0, open_max;
+	bool has_ring;
+
+	if (layout->word_size != memory->word_size)
 		return false;
-	for (unsigned i = 0; i < VMAT_MALLOC_BINS; i++) {
-		if (!bin_is_closed(memory, vmat_malloc_bin(layout, addr, i)))
-			return false;
-	}
-	return true;
+	has_ring = is_ring(memory, addr, layout);
+	if (!has_ring && !is_broken)
+		return false;
+	open_max = is_broken && has_ring ? BINS_OPEN_MAX : 0;
+	for (unsigned i = 0; i < VMAT_MALLOC_BINS && open <= open_max; i++)
+		open += !bin_is_closed(memory, vmat_malloc_bin(layout, addr, i));
+	return open <= open_max;
 }
 
 /* libc's data is some ten KiB; what is mapped with megabytes is not searched to its end. */
@@ -84,7 +106,8 @@ static uint64_t data_end(const struct vmat_region *region)
 }
 
 /* The main arena in a region, 0 when there is none. All copies of libc are of the generation of the first. */
-static uint64_t find_main_arena(struct vmat_heap *heap, const struct vmat_region *region)
+static uint64_t find_main_arena(struct vmat_heap *heap, const struct vmat_region *region,
+				bool is_broken)
 {
 	struct vmat_heap_priv *priv = heap->priv;
 	uint64_t end = data_end(region);
@@ -94,7 +117,7 @@ static uint64_t find_main_arena(struct vmat_heap *heap, const struct vmat_region
 			const struct vmat_malloc_layout *layout = &vmat_malloc_layouts[i];
 
 			if ((priv->copies_count && layout != priv->layout) ||
-			    !is_arena(&priv->memory, addr, layout))
+			    !is_arena(&priv->memory, addr, layout, is_broken))
 				continue;
 			priv->layout = layout;
 			return addr;
@@ -227,14 +250,17 @@ static bool is_libc(const struct vmat_region *region)
 	return strstr(region->name, "/libc.so.6") || strstr(region->name, "/libc-2.");
 }
 
-static void find_copy(struct vmat_heap *heap, const struct vmat_region *region)
+static void find_copy(struct vmat_heap *heap, const struct vmat_region *region, bool is_broken)
 {
 	struct vmat_heap_priv *priv = heap->priv;
-	uint64_t addr = find_main_arena(heap, region);
+	uint64_t addr = find_main_arena(heap, region, is_broken);
 
 	if (!addr)
 		return;
-	priv->copies[priv->copies_count] = (struct vmat_malloc_copy){ .main_arena = addr };
+	priv->copies[priv->copies_count] = (struct vmat_malloc_copy){
+		.main_arena = addr,
+		.has_broken_ring = is_broken && !is_ring(&priv->memory, addr, priv->layout),
+	};
 	find_mp(heap, region, &priv->copies[priv->copies_count++]);
 }
 
@@ -248,7 +274,7 @@ static void forget(struct vmat_heap *heap)
 }
 
 /* libc first, then all else that is written: static programs, copies under other names. */
-static void search(struct vmat_heap *heap)
+static void search(struct vmat_heap *heap, bool is_broken)
 {
 	struct vmat_heap_priv *priv = heap->priv;
 	const struct vmat_map *map = priv->map;
@@ -257,7 +283,7 @@ static void search(struct vmat_heap *heap)
 		for (size_t i = 0; i < map->count && priv->copies_count < VMAT_MALLOC_COPIES_MAX;
 		     i++) {
 			if (may_hold_data(map, i) && is_libc(&map->regions[i]) == (pass == 0))
-				find_copy(heap, &map->regions[i]);
+				find_copy(heap, &map->regions[i], is_broken);
 		}
 	}
 }
@@ -290,11 +316,13 @@ int vmat_ptmalloc_find(struct vmat_heap *heap)
 	const struct vmat_map *map = priv->map;
 
 	forget(heap);
-	search(heap);
+	search(heap, false);
 	if (!priv->copies_count) { /* a read that has failed once may succeed */
 		vmat_heap_memory_drop(&priv->memory);
-		search(heap);
+		search(heap, false);
 	}
+	if (!priv->copies_count)
+		search(heap, true);
 	if (priv->copies_count)
 		return 0;
 	/* Not found is one thing, not readable another. */

@@ -6,7 +6,7 @@
  * links are mangled with the address where they stand (safe linking). The ordinary bins repeat what the walk
  * has seen, and are counted against it.
  */
-#include <errno.h>
+#include <string.h>
 
 #include "heap/heap_priv.h"
 
@@ -84,15 +84,36 @@ static void walk_fastbins(struct vmat_heap *heap, const struct vmat_heap_arena *
 	}
 }
 
+/* Does a thread hold the arena's lock, the first member of malloc_state? Then links may be about to change. */
+static bool is_locked(struct vmat_heap *heap, const struct vmat_heap_arena *arena)
+{
+	uint64_t lock;
+
+	return vmat_heap_word(&heap->priv->memory, arena->addr, &lock) && (uint32_t)lock != 0;
+}
+
+/* Chunks on a bin are linked both ways: whoever takes one out writes to where both links lead. */
+static void check_back(struct vmat_heap *heap, const struct vmat_heap_arena *arena, uint64_t chunk,
+		       uint64_t back, uint64_t before)
+{
+	if (back != before && !is_locked(heap, arena))
+		vmat_heap_find_fault(
+			heap, chunk,
+			"the link back (bk) of a free chunk is 0x%llx, 0x%llx is before it",
+			(unsigned long long)back, (unsigned long long)before);
+}
+
 /* One ring of free chunks. The walk knows them all: a ring that is longer has gone wrong. */
 static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint64_t bin,
 		     uint64_t most)
 {
 	unsigned header = vmat_chunk_header(heap->priv->memory.word_size);
-	uint64_t chunk;
+	uint64_t links[2], chunk, last, before = bin;
 
-	if (!vmat_heap_word(&heap->priv->memory, bin + header, &chunk))
+	if (!vmat_heap_words(&heap->priv->memory, bin + header, links, 2))
 		return;
+	chunk = links[0];
+	last = links[1];
 	for (uint64_t n = 0; chunk != bin && heap->priv->steps; n++) {
 		struct vmat_heap_segment *segment = chunk_at(heap, chunk);
 
@@ -104,9 +125,14 @@ static void walk_bin(struct vmat_heap *heap, struct vmat_heap_arena *arena, uint
 			return;
 		}
 		arena->bin_chunks++;
-		if (!vmat_heap_word(&heap->priv->memory, chunk + header, &chunk))
+		if (!vmat_heap_words(&heap->priv->memory, chunk + header, links, 2))
 			return;
+		check_back(heap, arena, chunk, links[1], before);
+		before = chunk;
+		chunk = links[0];
 	}
+	if (chunk == bin)
+		check_back(heap, arena, bin, last, before);
 }
 
 /* The number of chunks that a counter of a tcache stands for. */
@@ -252,45 +278,47 @@ static void try_tcache(struct vmat_heap *heap, uint64_t addr)
 		mark_tcache_list(heap, lists[i]);
 }
 
-static uint64_t count_free(const struct vmat_heap *heap, size_t arena)
+/* One look at the segments for all arenas: a forged ring of arenas must not cost segments times arenas. */
+static void count_free(struct vmat_heap *heap)
 {
-	uint64_t count = 0;
+	struct vmat_heap_priv *priv = heap->priv;
 
-	for (size_t i = 0; i < heap->priv->segments_count; i++) {
-		const struct vmat_heap_segment *segment = &heap->priv->segments[i];
+	memset(priv->walked_free, 0, heap->arenas_count * sizeof(*priv->walked_free));
+	for (size_t i = 0; i < priv->segments_count; i++) {
+		const struct vmat_heap_segment *segment = &priv->segments[i];
 		size_t words =
 			(size_t)((segment->end - segment->start) / VMAT_CHUNK_ALIGN / 64 + 1);
 
-		if (!segment->begins || segment->arena != arena)
+		if (!segment->begins || segment->arena >= heap->arenas_count)
 			continue;
 		/* Before the caches are looked at, FREE is the only state but in use. */
 		for (size_t k = 0; k < words; k++)
-			count += (uint64_t)__builtin_popcountll(segment->state_low[k]);
+			priv->walked_free[segment->arena] +=
+				(uint64_t)__builtin_popcountll(segment->state_low[k]);
 	}
-	return count;
 }
 
 /*
  * May a chunk be on its way: free by its header, on no bin yet, or the other way round? That is so while a thread
- * holds the arena's lock, the first member of malloc_state.
+ * holds the arena's lock.
  */
 static bool is_in_flight(struct vmat_heap *heap, const struct vmat_heap_arena *arena,
 			 uint64_t walked)
 {
-	uint64_t lock, difference = walked > arena->bin_chunks ? walked - arena->bin_chunks
-							       : arena->bin_chunks - walked;
+	uint64_t difference = walked > arena->bin_chunks ? walked - arena->bin_chunks
+							 : arena->bin_chunks - walked;
 
-	return difference <= 2 && vmat_heap_word(&heap->priv->memory, arena->addr, &lock) &&
-	       (uint32_t)lock != 0;
+	return difference <= 2 && is_locked(heap, arena);
 }
 
 void vmat_ptmalloc_lists(struct vmat_heap *heap)
 {
 	const struct vmat_malloc_layout *layout = heap->priv->layout;
 
+	count_free(heap);
 	for (size_t i = 0; i < heap->arenas_count; i++) {
 		struct vmat_heap_arena *arena = &heap->arenas[i];
-		uint64_t most = count_free(heap, i);
+		uint64_t most = heap->priv->walked_free[i];
 
 		for (unsigned bin = 0; bin < VMAT_MALLOC_BINS; bin++)
 			walk_bin(heap, arena, vmat_malloc_bin(layout, arena->addr, bin), most);

@@ -10,6 +10,8 @@
 
 #include "heap/heap_priv.h"
 
+enum { CHUNKS_A_LOOK = 1 << 16 /* after so many it is asked whether the stop is over */ };
+
 /* A block of the right size, in use: it may hold the tcache of a thread. */
 static void note_tcache(struct vmat_heap *heap, uint64_t addr, uint64_t size)
 {
@@ -33,9 +35,11 @@ enum vmat_segment_end vmat_ptmalloc_walk_segment(struct vmat_heap *heap,
 		return VMAT_SEGMENT_BROKEN;
 	}
 	head = words[1];
-	while (addr < limit) {
+	for (uint64_t n = 1; addr < limit; n++) {
 		uint64_t size = head & ~(uint64_t)VMAT_CHUNK_FLAGS, next = addr + size;
 
+		if (n % CHUNKS_A_LOOK == 0 && vmat_heap_is_over(heap))
+			return VMAT_SEGMENT_BROKEN;
 		if (addr == top && next > addr && next <= limit) {
 			segment->top = top;
 			segment->top_size = size;

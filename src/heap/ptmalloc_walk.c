@@ -136,6 +136,13 @@ static int walk_arenas(struct vmat_heap *heap, const struct vmat_malloc_copy *co
 		heap->arenas_count++;
 		if (next == copy->main_arena)
 			return 0;
+		if (copy->has_broken_ring) { /* where it leads to is not known */
+			arena->is_complete = false;
+			vmat_heap_find_fault(heap, addr + priv->layout->next,
+					     "the list of arenas leads astray: those of threads "
+					     "are not walked");
+			return 0;
+		}
 		addr = next;
 	}
 	return -ELOOP;
