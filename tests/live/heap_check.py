@@ -14,7 +14,9 @@ PROGRAM = os.path.join(tap.BUILD, "tests/factory/heap_truth")
 
 
 def heap(t, pid, *options):
-    done = subprocess.run([tap.VMATLAS, "heap", "-J", *options, str(pid)], capture_output=True, text=True, timeout=60)
+    # The limit is generous: on a busy machine the reader waits for a processor while the process stands.
+    limit = () if "--no-stop" in options or "--max-stop" in options else ("--max-stop", "60000")
+    done = subprocess.run([tap.VMATLAS, "heap", "-J", *limit, *options, str(pid)], capture_output=True, text=True, timeout=180)
     if done.returncode:
         t.diag(done.stderr)
         return None

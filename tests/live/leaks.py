@@ -22,7 +22,8 @@ t = tap.Tap()
 
 
 def leaks(pid, *options):
-    done = subprocess.run([VMATLAS, "leaks", "-J", *options, str(pid)], capture_output=True, text=True, timeout=120)
+    limit = () if "--max-stop" in options else ("--max-stop", "60000")
+    done = subprocess.run([VMATLAS, "leaks", "-J", *limit, *options, str(pid)], capture_output=True, text=True, timeout=120)
     if done.returncode not in (0, 1):
         t.diag(done.stderr)
         return None, done.returncode
