@@ -10,6 +10,7 @@
 
 #include <vmatlas/fault_cause.h>
 
+#include "launch.h"
 #include "number.h"
 #include "report.h"
 #include "subject.h"
@@ -17,11 +18,6 @@
 #define SCHEMA "vmatlas/faults/1"
 
 enum { PLACES_SHOWN = 12, SITES_SHOWN = 8, WIDTH = 78, INDENT = 4 };
-
-struct faults_run {
-	struct vmat_fault_options options;
-	const struct cli_output *output;
-};
 
 /* A paragraph below its head, broken at blanks. */
 static void write_paragraph(const struct cli_output *output, const char *head, const char *text)
@@ -192,6 +188,12 @@ static void show_tick(const struct vmat_fault_profile *profile, void *context)
 		(double)tick->end_ns / 1e9, tick->minor, tick->major);
 }
 
+/* Ctrl-C ends the time, and what was seen until then is told. */
+static bool is_interrupted(void)
+{
+	return cli_signals_caught() != 0;
+}
+
 static int parse(const struct cli_args *args, struct vmat_fault_options *options)
 {
 	if (args->for_time && !cli_parse_duration(args->for_time, &options->for_ns))
@@ -237,7 +239,7 @@ static int faults_run(const struct cli_args *args)
 					      .without_samples = args->no_samples };
 	struct cli_output output;
 	struct cli_subject subject;
-	int code = cli_output_init(&output, args, &vmat_list_fault_places);
+	int signal_fd, code = cli_output_init(&output, args, &vmat_list_fault_places);
 
 	if (!code)
 		code = parse(args, &options);
@@ -247,6 +249,8 @@ static int faults_run(const struct cli_args *args)
 		return code;
 	if (isatty(STDERR_FILENO))
 		options.progress = show_tick;
+	if (cli_signals_catch(0, &signal_fd) == 0)
+		options.is_enough = is_interrupted;
 	code = watch_and_write(&subject, &output, &options);
 	cli_subject_close(&subject);
 	return code;

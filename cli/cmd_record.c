@@ -45,6 +45,11 @@ static int read_times(struct recording_run *run)
 				       args->interval);
 	if (args->for_time && !cli_parse_duration(args->for_time, &for_ns))
 		return cli_usage_error("--for '%.64s' is no time: 90s, 5m, 2h", args->for_time);
+	run->recorder.budget = 0.01;
+	if (args->budget && !cli_parse_percent(args->budget, &run->recorder.budget))
+		return cli_usage_error(
+			"--budget '%.64s' is no share of a processor: 0.1%%; 0: no limit",
+			args->budget);
 	run->until_ns = for_ns ? cli_recorder_now() + for_ns : UINT64_MAX;
 	return CLI_OK;
 }
@@ -128,6 +133,17 @@ static int give_up(struct recording_run *run, const struct vmat_error *err)
 	return cli_fail(err);
 }
 
+/* Five descriptors for each process. The command has got the limit that was there. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static int begin_command(struct recording_run *run)
 {
 	const char *name = run->args->operands[0], *slash = strrchr(name, '/');
@@ -157,6 +173,7 @@ static int begin_command(struct recording_run *run)
 		return give_up(run, &err);
 	}
 	run->is_launched = true;
+	raise_limit();
 	run->recorder.with_children = !run->args->no_children;
 	snprintf(spec, sizeof(spec), "%d", (int)pid);
 	if (cli_recorder_add(&run->recorder, spec, &err) < 0)
@@ -173,6 +190,7 @@ static int begin_targets(struct recording_run *run)
 	for (size_t i = 0; i < run->args->operands_count; i++)
 		if (vmat_recording_is(run->args->operands[i]))
 			return cli_needs_process(run->args, run->args->operands[i]);
+	raise_limit();
 	/* Who the first is, for the name of the file; it is opened again below. */
 	if (!run->args->file) {
 		struct vmat_target_options options = { .size = sizeof(options) };
@@ -273,17 +291,6 @@ static int finish(struct recording_run *run)
 	return cli_launch_code(run->wait_status);
 }
 
-/* Five descriptors for each process. The command has got the limit that was there. */
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 static int record_run(const struct cli_args *args)
 {
 	struct recording_run run = { .args = args, .signal_fd = -1 };
@@ -295,7 +302,6 @@ static int record_run(const struct cli_args *args)
 	code = args->has_command ? begin_command(&run) : begin_targets(&run);
 	if (code)
 		return code;
-	raise_limit();
 	follow(&run);
 	return finish(&run);
 }
@@ -308,6 +314,8 @@ static const struct cli_option options[] = {
 	{ 0, "for", "TIME", CLI_NUMBER, AT(for_time), "end after this time: 90s, 5m, 2h" },
 	{ 0, "until-exit", NULL, CLI_NO_VALUE, AT(until_exit),
 	  "end when all processes have ended (the default, without --for)" },
+	{ 0, "budget", "PERCENT", CLI_NUMBER, AT(budget),
+	  "of one processor that measuring may cost (1%); 0: no limit" },
 	{ 0, "durable", NULL, CLI_NO_VALUE, AT(durable),
 	  "sync each tick to the disk, not each 5 s" },
 	{ 0, "no-children", NULL, CLI_NO_VALUE, AT(no_children),

@@ -36,7 +36,8 @@ struct loop {
 	int signals;       /* signalfd */
 	uint64_t until_ns; /* CLOCK_MONOTONIC; 0: no end */
 	bool is_over;
-	int error; /* of writing */
+	bool is_called; /* some descriptor woke the loop: a process may have ended */
+	int error;      /* of writing */
 };
 
 /* How it ended, in words. */
@@ -256,14 +257,17 @@ static void wait_for_next(struct loop *loop)
 	}
 	if (loop->until_ns && loop->until_ns < next)
 		next = loop->until_ns;
-	vmat_sample_wait(next, fds, count);
+	loop->is_called = vmat_sample_wait(next, fds, count) == 1;
 }
 
-static bool has_ended(const struct watch_target *target)
+/* Those due within a tenth of the interval are measured together: one waking and one picture for all. */
+static bool is_due(const struct loop *loop, const struct watch_target *target, uint64_t now)
 {
 	int fd = vmat_sampler_fd(target->sampler);
 
-	return fd >= 0 && vmat_sample_wait(0, &fd, 1) == 1;
+	if (vmat_sampler_due_ns(target->sampler) <= now + loop->watch->interval_ns / 10)
+		return true;
+	return loop->is_called && fd >= 0 && vmat_sample_wait(0, &fd, 1) == 1;
 }
 
 static void run_loop(struct loop *loop)
@@ -277,8 +281,7 @@ static void run_loop(struct loop *loop)
 		for (size_t i = 0; i < watch->count; i++) {
 			struct watch_target *target = &watch->targets[i];
 
-			if (!target->sampler ||
-			    (vmat_sampler_due_ns(target->sampler) > now && !has_ended(target)))
+			if (!target->sampler || !is_due(loop, target, now))
 				continue;
 			tick_target(loop, target);
 			is_new = true;
@@ -334,23 +337,6 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* "0.1%", "2": percent of one processor. */
-static bool parse_budget(const char *text, double *ret)
-{
-	char number[32];
-	size_t length = strspn(text, "0123456789.");
-	uint64_t part;
-
-	if (length > sizeof(number) - 2 || strcmp(text + length + (text[length] == '%'), "") != 0)
-		return false;
-	/* a size in K has 1024 steps: the same digits, perhaps with a point, mean 1024ths of a percent */
-	snprintf(number, sizeof(number), "%.*sK", (int)length, text);
-	if (!cli_parse_size(number, &part))
-		return false;
-	*ret = (double)part / 1024 / 100;
-	return *ret <= 1;
-}
-
 static int parse_options(struct loop *loop)
 {
 	const struct cli_args *args = &loop->watch->args;
@@ -365,7 +351,7 @@ static int parse_options(struct loop *loop)
 	if (args->for_time && !cli_parse_duration(args->for_time, &for_ns))
 		return cli_usage_error("--for '%.64s' is no time: 30s, 10m, 2h, 1d",
 				       args->for_time);
-	if (args->budget && !parse_budget(args->budget, &loop->watch->budget))
+	if (args->budget && !cli_parse_percent(args->budget, &loop->watch->budget))
 		return cli_usage_error(
 			"--budget '%.64s' is no share of a processor: 0.1%%; 0: no limit",
 			args->budget);

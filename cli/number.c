@@ -3,6 +3,7 @@
 #include "number.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static unsigned digit_of(char c)
@@ -170,4 +171,20 @@ bool cli_parse_duration(const char *text, uint64_t *ret_ns)
 		return false;
 	*ret_ns = ns;
 	return true;
+}
+
+bool cli_parse_percent(const char *text, double *ret)
+{
+	char number[32];
+	size_t length = strspn(text, "0123456789.");
+	uint64_t part;
+
+	if (length > sizeof(number) - 2 || strcmp(text + length + (text[length] == '%'), "") != 0)
+		return false;
+	/* a size in K has 1024 steps: the same digits, perhaps with a point, mean 1024ths of a percent */
+	snprintf(number, sizeof(number), "%.*sK", (int)length, text);
+	if (!cli_parse_size(number, &part))
+		return false;
+	*ret = (double)part / 1024 / 100;
+	return *ret <= 1;
 }

@@ -19,6 +19,9 @@ bool cli_parse_duration(const char *text, uint64_t *ret_ns);
 /* A whole number above 0. */
 bool cli_parse_count(const char *text, uint64_t *ret);
 
+/* "0.1%", "2": percent, as a share of 1. False for anything else, and above 100. */
+bool cli_parse_percent(const char *text, double *ret);
+
 /*
  * "START-END" or "START+SIZE". False for anything else, an empty range, or one that is too large. A
  * size here is as in cli_parse_size.

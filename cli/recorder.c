@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See recorder.h. Processes that are due within a tenth of the interval are measured together, so that one transaction holds them. A tick that
- * cannot be written is said once, and so is that it goes on; what happened meanwhile is written then (store.h).
+ * See recorder.h. Processes that are due within a tenth of the interval are measured together, so that one transaction holds
+ * them. That a tick cannot be written is said once; what happened meanwhile is written as soon as there is room (store.h).
  *
  * Children are found among the processes that are new since the last tick: who was born and had ended in between is not seen, nor who
  * lost its parent.
@@ -24,7 +24,6 @@ enum {
 };
 
 #define SECOND_NS 1000000000ULL
-#define BUDGET    0.01
 
 uint64_t cli_recorder_now(void)
 {
@@ -70,12 +69,25 @@ static int take(struct cli_recorder *recorder, struct cli_recorded *process,
 	return 0;
 }
 
+/* Each living process has the same part of the budget. */
+static void share_budget(struct cli_recorder *recorder)
+{
+	size_t alive = 0;
+
+	for (size_t i = 0; i < recorder->count; i++)
+		alive += recorder->processes[i].sampler != NULL;
+	for (size_t i = 0; i < recorder->count; i++)
+		if (recorder->processes[i].sampler)
+			vmat_sampler_allow(recorder->processes[i].sampler,
+					   recorder->budget / (double)alive);
+}
+
 int cli_recorder_add(struct cli_recorder *recorder, const char *spec, struct vmat_error *err)
 {
 	const struct vmat_sampler_options options = {
 		.size = sizeof(options),
 		.interval_ns = recorder->interval_ns,
-		.budget = BUDGET,
+		.budget = recorder->budget,
 		.want = VMAT_SAMPLER_KINDS,
 		.kinds_interval_ns = KINDS_INTERVAL_S * SECOND_NS,
 	};
@@ -97,6 +109,8 @@ int cli_recorder_add(struct cli_recorder *recorder, const char *spec, struct vma
 		r = take(recorder, process, &who, err);
 	if (r < 0)
 		vmat_sampler_close(process->sampler);
+	else
+		share_budget(recorder);
 	return r;
 }
 
@@ -136,6 +150,7 @@ static void measure(struct cli_recorder *recorder, struct cli_recorded *process)
 		return;
 	process->sampler = vmat_sampler_close(process->sampler);
 	process->has_ended = r == 0;
+	share_budget(recorder);
 }
 
 static void write_end(struct cli_recorder *recorder, struct cli_recorded *process)
@@ -221,8 +236,9 @@ static bool is_due(const struct cli_recorder *recorder, const struct cli_recorde
 {
 	const int fd = vmat_sampler_fd(process->sampler);
 
-	return vmat_sampler_due_ns(process->sampler) <= now + recorder->interval_ns / 10 ||
-	       (fd >= 0 && vmat_sample_wait(0, &fd, 1) == 1);
+	if (vmat_sampler_due_ns(process->sampler) <= now + recorder->interval_ns / 10)
+		return true;
+	return recorder->is_called && fd >= 0 && vmat_sample_wait(0, &fd, 1) == 1;
 }
 
 size_t cli_recorder_tick(struct cli_recorder *recorder)
@@ -264,7 +280,7 @@ void cli_recorder_wait(struct cli_recorder *recorder, uint64_t until_ns, int fd)
 		if (count < WAIT_FDS && vmat_sampler_fd(sampler) >= 0)
 			fds[count++] = vmat_sampler_fd(sampler);
 	}
-	vmat_sample_wait(until_ns, fds, count);
+	recorder->is_called = vmat_sample_wait(until_ns, fds, count) == 1;
 }
 
 int cli_recorder_end(struct cli_recorder *recorder, struct vmat_error *err)

@@ -22,7 +22,9 @@ struct cli_recorded {
 struct cli_recorder {
 	struct vmat_store *store;
 	uint64_t interval_ns;
+	double budget; /* of one processor, for all of them together; 0: no limit */
 	bool is_verbose, with_children;
+	bool is_called; /* some descriptor ended the last wait: a process may have ended */
 	struct cli_recorded *processes;
 	size_t count;
 	pid_t *pids; /* all there were when children were looked for last */

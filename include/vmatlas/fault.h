@@ -100,6 +100,8 @@ struct vmat_fault_options {
 	/* Called at each tick; may be NULL. */
 	void (*progress)(const struct vmat_fault_profile *profile, void *context);
 	void *progress_context;
+	/* Asked about 40 times a second: true ends the profile, which is then of the time so far. May be NULL. */
+	bool (*is_enough)(void);
 };
 
 /*

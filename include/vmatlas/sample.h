@@ -166,6 +166,9 @@ int vmat_sampler_fd(const struct vmat_sampler *sampler);
 /* Adds CPU time that the caller spent because of this sampler, to be kept within its budget, too. */
 void vmat_sampler_charge(struct vmat_sampler *sampler, uint64_t cpu_ns);
 
+/* From now on another share of a processor (vmat_sampler_options.budget). */
+void vmat_sampler_allow(struct vmat_sampler *sampler, double budget);
+
 /* CPU time of all ticks so far, with what was charged. */
 uint64_t vmat_sampler_cpu_ns(const struct vmat_sampler *sampler);
 

@@ -243,7 +243,12 @@ static int add_tick(struct watching *w, uint64_t end_ns)
 	return 0;
 }
 
-/* Until the time is over, or the target is. */
+static bool is_enough(const struct watching *w)
+{
+	return w->options->is_enough && w->options->is_enough();
+}
+
+/* Until the time is over, or the target is, or whoever asked has seen enough. */
 static int watch(struct watching *w)
 {
 	const uint64_t for_ns = w->options->for_ns ? w->options->for_ns : 10 * SECOND_NS;
@@ -254,7 +259,7 @@ static int watch(struct watching *w)
 	bool is_there = true;
 	int err = 0;
 
-	while (is_there && !err && now < until) {
+	while (is_there && !err && now < until && !is_enough(w)) {
 		uint64_t next = until < tick_at ? until : tick_at;
 
 		next = next - now < TICK_NS ? next - now : TICK_NS;

@@ -15,8 +15,9 @@
 #include "sample/sampler_priv.h"
 #include "sys/sys_clock.h"
 #include "sys/sys_file.h"
+#include "sys/sys_perf.h"
 
-enum { AT_FOLDER = -100 /* AT_FDCWD: the path is absolute */, PAGE_SIZE = 4096 };
+enum { AT_FOLDER = -100 /* AT_FDCWD: the path is absolute */ };
 
 static int open_text(pid_t pid, const char *name)
 {
@@ -42,8 +43,8 @@ static int read_sizes(struct vmat_sample *sample, pid_t pid, bool has_status)
 	if (has_status)
 		has_memory = vmat_sample_parse_status(sample->values, &peak, text.data, text.size);
 	else
-		has_memory =
-			vmat_sample_parse_statm(sample->values, PAGE_SIZE, text.data, text.size);
+		has_memory = vmat_sample_parse_statm(sample->values, vmat_sys_page_bytes(),
+						     text.data, text.size);
 	return has_memory ? 0 : -ESRCH;
 }
 

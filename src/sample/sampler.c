@@ -380,6 +380,11 @@ void vmat_sampler_charge(struct vmat_sampler *sampler, uint64_t cpu_ns)
 	sampler->spent_ns += cpu_ns;
 }
 
+void vmat_sampler_allow(struct vmat_sampler *sampler, double budget)
+{
+	sampler->options.budget = budget;
+}
+
 uint64_t vmat_sampler_cpu_ns(const struct vmat_sampler *sampler)
 {
 	return sampler->spent_ns;
