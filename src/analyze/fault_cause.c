@@ -120,6 +120,12 @@ static bool is_split(const struct vmat_fault_place *place)
 	       place->pages > 4 * (place->mapped.max / HUGE_BYTES + 1);
 }
 
+/* At some look it was less than at one before. */
+static bool has_fallen(const struct vmat_fault_range *range)
+{
+	return range->min < range->first || range->last < range->max;
+}
+
 /* Anonymous memory that faults again and again. */
 static enum vmat_fault_cause cause_again(const struct vmat_fault_profile *profile,
 					 const struct vmat_fault_place *place, double *ret)
@@ -153,7 +159,8 @@ static enum vmat_fault_cause cause_once(const struct vmat_fault_profile *profile
 	/* Pages that another process has too can only come from a fork, of this one or of its parent. */
 	if (place->shared.max && (has_forks(profile) || profile->is_forked))
 		return say(VMAT_FAULT_FORK_COPY, 0.85, ret);
-	if (place->huge.first > place->huge.last)
+	/* A sample seldom meets a page twice: that the pages fault again may show only by the huge ones, which were fewer once. */
+	if (place->huge.first > place->huge.last || (is_split(place) && has_fallen(&place->huge)))
 		return say(VMAT_FAULT_HUGE_SPLIT, 0.7, ret);
 	if (!place->was_seen)
 		return say(VMAT_FAULT_MMAP_CHURN, 0.6, ret);

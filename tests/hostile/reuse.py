@@ -3,11 +3,15 @@
 """The number of the target passes to another process between any two system calls of vmatlas: no report mixes the two. In a pid
 namespace of its own, where numbers can be chosen. REUSE_SECONDS (default 8) is how long each command is tried."""
 import ctypes
+import json
 import mmap
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -111,8 +115,54 @@ def check_command(t, command, by_name, without):
     t.diag(f"{what}: {visited} of {count} calls visited, {seen}")
 
 
+def pass_on(watcher, pid):
+    """While `watcher` stands still the number passes to another process. Whether it did."""
+    os.kill(watcher.pid, signal.SIGSTOP)
+    while " T " not in open(f"/proc/{watcher.pid}/stat", encoding="ascii").read():
+        time.sleep(0.005)
+    end(pid)
+    other = start("second", pid)
+    os.kill(watcher.pid, signal.SIGCONT)
+    return other
+
+
+def check_watch(t):
+    """A successor under the same number is no exec and no slope: what is watched has ended."""
+    pid = start("first")
+    with subprocess.Popen([tap.VMATLAS, "watch", "-J", "-i", "20ms", "-o", "NAME,SIZE,RSS", str(pid)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as watch:
+        docs = [json.loads(watch.stdout.readline())]
+        other = pass_on(watch, pid)
+        docs += [json.loads(line) for line in watch.stdout]
+    end(other)
+    t.is_((other, watch.returncode), (pid, 0), "watch: the number passed to another process, and it ended")
+    t.is_({doc["sample"]["name"] for doc in docs if "sample" in doc}, {"first"}, "watch: no sample is of the successor")
+    events = [event["event"] for doc in docs for event in doc["events"]]
+    t.ok(events.count("exited") == 1 and events[-1] == "exited" and "exec" not in events, "watch: the end is the last event", events)
+
+
+def check_record(t):
+    folder = tempfile.mkdtemp(prefix="vmatlas-reuse-")
+    path = os.path.join(folder, "r")
+    pid = start("first")
+    with subprocess.Popen([tap.VMATLAS, "record", "-v", "-i", "20ms", "-o", path, str(pid)], stderr=subprocess.PIPE) as record:
+        record.stderr.readline()
+        other = pass_on(record, pid)
+        record.stderr.read()
+    end(other)
+    t.is_((other, record.returncode), (pid, 0), "record: the number passed to another process, and it ended")
+    db = sqlite3.connect(path)
+    t.is_(db.execute("SELECT name, pid FROM process").fetchall(), [("first", pid)], "record: only the first process is in it")
+    events = [name for (name,) in db.execute("SELECT type FROM event ORDER BY rowid")]
+    t.ok(events.count("exited") == 1 and events[-1] == "exited" and "exec" not in events, "record: the end is the last event", events)
+    db.close()
+    shutil.rmtree(folder)
+
+
 def inside():
     t = tap.Tap()
+    t.section(check_watch)
+    t.section(check_record)
     for command in COMMANDS:
         t.section(check_command, command, False, "")
     t.section(check_command, "map", False, "pidfd")

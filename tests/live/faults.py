@@ -6,6 +6,7 @@ provoked, and the advice followed: faults for each operation before and after.""
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 
@@ -72,14 +73,26 @@ def faults(pid, *options, without="", user=None, check=True):
     return json.loads(done.stdout) if done.returncode == 0 else None, done.stderr.decode(errors="replace")
 
 
-def looked_at(storm):
-    """The document of a time in which the map was looked at often enough to tell: a slow machine takes longer for that."""
-    doc = None
-    for seconds in (2, 8, 30):
-        doc, _ = faults(storm.pid, "--for", f"{seconds}s")
-        if not doc or doc["looks"] >= 15:
+def until(is_enough, pid, *options, seconds=(1, 8, 30), **how):
+    """The document of a time in which enough happened to tell, and what was said: a slow or busy machine takes longer for that."""
+    doc, err = None, ""
+    for length in seconds:
+        doc, err = faults(pid, "--for", f"{length}s", *options, **how)
+        if not doc or is_enough(doc):
             break
-    return doc
+    return doc, err
+
+
+def looked_at(storm):
+    return until(lambda doc: doc["looks"] >= 15, storm.pid, seconds=(2, 8, 30))[0]
+
+
+def some(doc):
+    return doc["minor"] > 0
+
+
+def sampled(doc):
+    return doc["sites"] and doc["places"] and doc["samples_minor"] > 20
 
 
 def main_cause(doc):
@@ -89,7 +102,7 @@ def main_cause(doc):
 def counts(_):
     with Storm("first_touch") as storm:
         before = storm.report()
-        doc, _ = faults(storm.pid, "--for", "1s", "--interval", "250ms")
+        doc, _ = until(sampled, storm.pid, "--interval", "250ms")
         after = storm.report()
         t.ok(doc and 0 < doc["minor"] <= after["minor"] - before["minor"],
              "not more faults are counted than the program had from before to after", [doc and doc["minor"], before, after])
@@ -110,7 +123,7 @@ def all_of_them(_):
     """With each fault sampled."""
     with Storm("dontneed") as storm:
         before = storm.report()
-        doc, _ = faults(storm.pid, "--for", "500ms", "--every", "1")
+        doc, _ = until(lambda doc: sampled(doc) and doc["places"][0]["pages"] == 6, storm.pid, "--every", "1")
         after = storm.report()
         t.ok(doc and (doc["lost"] or doc["throttled"] or doc["minor"] / 2 <= doc["samples_minor"] <= after["minor"] - before["minor"]),
              "with --every 1 all faults are sampled", doc and [doc["samples_minor"], doc["minor"], before, after])
@@ -175,12 +188,12 @@ def article(_):
 
 def refused(_):
     with Storm("dontneed") as storm:
-        doc, err = faults(storm.pid, "--for", "300ms", without="perf_faults")
+        doc, err = until(some, storm.pid, without="perf_faults")
         t.ok(doc and doc["minor"] > 0 and not doc["sampled"] and doc["partial"] and not doc["places"],
              "without perf faults are counted, and the answer is partial", doc)
         t.ok("VMAT_WITHOUT" in err and doc["why_no_samples"], "and it says why", err)
         t.is_(main_cause(doc), "unknown", "the cause is then unknown")
-        doc, _ = faults(storm.pid, "--for", "300ms", "--no-samples")
+        doc, _ = until(some, storm.pid, "--no-samples")
         t.ok(doc and doc["minor"] > 0 and not doc["partial"], "--no-samples only counts, and that is all that was asked for")
 
 
@@ -190,14 +203,14 @@ def unprivileged(_):
         return
     paranoid = int(open("/proc/sys/kernel/perf_event_paranoid").read())
     with Storm("dontneed", user=65534) as storm:
-        doc, err = faults(storm.pid, "--for", "2s", user=65534)
+        doc, err = until(lambda doc: not doc["sampled"] or doc["looks"] >= 15, storm.pid, seconds=(2, 8, 30), user=65534)
         if paranoid > 2:
             t.ok(doc and not doc["sampled"] and "perf_event_paranoid" in err, "without the right it says which setting is missing", err)
         else:
             t.ok(doc and doc["sampled"] and not doc["with_kernel"], "a user samples an own process without rights", err)
             t.is_(main_cause(doc), "dontneed", "and the cause is found")
     with Storm("dontneed") as storm:
-        doc, err = faults(storm.pid, "--for", "300ms", user=65534)
+        doc, err = until(some, storm.pid, user=65534)
         t.ok(doc and doc["minor"] > 0 and not doc["sampled"], "faults of a stranger's process are counted", err)
         t.ok(doc and doc["why_no_samples"] and ("sudo" in err or "perf_event_paranoid" in err), "and what is missing is said", err)
 
@@ -207,18 +220,33 @@ def many_threads(_):
         if not storm.info:
             t.skip("500 threads", "this machine cannot make it: threads")
             return
-        doc, err = faults(storm.pid, "--for", "1s")
+        doc, err = until(lambda doc: doc["looks"] >= 15, storm.pid)
         t.ok(doc and doc["sampled"] and main_cause(doc) == "dontneed", "500 threads beside it", err)
 
 
 def thread_storm(_):
     """Threads that begin while it is watched are followed: none of them was there before."""
     with Storm("stack", "pause=0") as storm:
-        doc, _ = faults(storm.pid, "--for", "1s", "--every", "1")
+        doc, _ = until(lambda doc: doc["looks"] >= 15 and doc["threads_begun"] > 10, storm.pid, "--every", "1")
         begun = doc["threads_begun"] if doc else 0
         t.ok(begun > 10 and doc["samples_minor"] >= doc["minor"] / 2 or doc["lost"] or doc["throttled"],
              "faults of new threads are sampled", doc and [begun, doc["samples_minor"], doc["minor"], doc["lost"]])
         t.is_(main_cause(doc), "stack_growth", "and belong to their stacks")
+
+
+def begin(storm, *options):
+    """A watch that has its events, and catches signals."""
+    watch = subprocess.Popen([tap.VMATLAS, "faults", "-J", *options, str(storm.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    names = ""
+    while "perf_event" not in names and watch.poll() is None:
+        select.select([], [], [], 0.01)
+        names = ""
+        for fd in os.listdir(f"/proc/{watch.pid}/fd"):
+            try:
+                names += os.readlink(f"/proc/{watch.pid}/fd/{fd}")
+            except FileNotFoundError:
+                pass  # closed meanwhile
+    return watch
 
 
 def ends(_):
@@ -226,15 +254,21 @@ def ends(_):
         doc, err = faults(storm.pid, "--for", "60s")
         t.ok(doc and doc["partial"] and doc["minor"] > 0 and doc["span_ns"] < 60 * 10**9, "a target that ends: what was seen until then", err)
     with Storm("dontneed") as storm:
-        watch = subprocess.Popen([tap.VMATLAS, "faults", "-J", "--for", "60s", str(storm.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while "perf_event" not in " ".join(os.readlink(f"/proc/{watch.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{watch.pid}/fd")
-                                           if os.path.lexists(f"/proc/{watch.pid}/fd/{fd}")):
-            select.select([], [], [], 0.01)
+        watch = begin(storm, "--for", "60s")
         storm.wait_ops(50)
         storm.ask("exec")
         out, err = watch.communicate(timeout=120)
         doc = json.loads(out)
         t.ok(doc["partial"] and "executed" in doc["partial_why"] and doc["span_ns"] < 60 * 10**9, "exec ends it, and that is said", err)
+    for number, said in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
+        with Storm("dontneed") as storm:
+            watch = begin(storm, "--for", "600s")
+            storm.wait_ops(200)
+            watch.send_signal(number)
+            out, err = watch.communicate(timeout=120)
+            doc = json.loads(out) if out else None
+            t.ok(watch.returncode == 0 and doc and doc["minor"] > 0 and doc["sampled"] and doc["span_ns"] < 600 * 10**9,
+                 f"{said} ends the time, and what was seen until then is told", err)
     done = subprocess.run([tap.VMATLAS, "faults", "--for", "1s", str(2**22 - 1)], capture_output=True)
     t.is_(done.returncode, 3, "no such process")
 

@@ -96,8 +96,9 @@ def truth():
     grower.wait()
     err = recorder.communicate(timeout=60)[1]
     t.is_(recorder.returncode, 0, "it ends with its process")
+    # One that is just going away has no memory any more: its sizes are then unknown.
     # Each size that the process saw of itself was sampled, for it slept meanwhile; the kernel counts by processor, 32 pages or more at a time.
-    recorded = [r for (r,) in ask("truth", "SELECT rss FROM sample ORDER BY tick")]
+    recorded = [r for (r,) in ask("truth", "SELECT rss FROM sample WHERE rss IS NOT NULL ORDER BY tick")]
     missed = [s for s in sizes if min(abs(r - s) for r in recorded) > 512 * 1024]
     t.is_(missed, [], f"resident sizes are those that the process saw: {sizes[0]} to {sizes[-1]}")
     t.ok(recorded[-1] - recorded[0] >= 6 << 20, "growth by at least 6 of 8 MiB is recorded", recorded)
@@ -150,6 +151,21 @@ def command():
          "the time is over before the command is")
     process.communicate("\n", timeout=60)
     t.is_(process.returncode, 5, "which is waited for")
+
+
+def many():
+    """More processes than there may be open files, at first."""
+    targets = [sleeper() for _ in range(40)]
+    limited = ["sh", "-c", 'ulimit -S -n 50 && exec "$@"', "sh", VMATLAS, "record", "-i", "20ms", "--budget", "0", "-o", path("many")]
+    recorder = subprocess.Popen([*limited, *(str(target.pid) for target in targets)], stderr=subprocess.PIPE, text=True)
+    t.ok(wait_for(lambda: samples("many") >= 80 or recorder.poll() is not None) and processes("many") == 40, "40 processes in one recording")
+    for target in targets:
+        target.kill()
+        target.wait()
+    err = recorder.communicate(timeout=60)[1]
+    t.is_(recorder.returncode, 0, "which ends when all of them have")
+    t.is_(ask("many", "SELECT count(*) FROM event WHERE type = 'exited'"), [(40,)], "each end is an event")
+    t.ok("of 40 processes in" in err, "and all are told of", err)
 
 
 def sleeper():
@@ -222,7 +238,8 @@ def full_disk():
 
 
 def usage():
-    for args, what in ((["record"], "argument"), (["record", "-i", "1us", "1"], "--interval"), (["record", "--for", "x", "1"], "--for")):
+    for args, what in ((["record"], "argument"), (["record", "-i", "1us", "1"], "--interval"), (["record", "--for", "x", "1"], "--for"),
+                       (["record", "--budget", "x", "1"], "--budget"), (["record", "--budget", "101%", "1"], "--budget")):
         done = run(*args)
         t.ok(done.returncode == 2 and what in done.stderr, f"{' '.join(args)}: usage", done.stderr)
     done = run("record", "-o", "x", "999999999")
@@ -234,6 +251,7 @@ def usage():
 truth()
 manual_queries()
 command()
+many()
 interrupted()
 full_disk()
 usage()

@@ -168,6 +168,19 @@ def metrics(t):
         t.is_([e["event"] for e in w.events][0], "begun", "the first event")
 
 
+def seldom(t):
+    """However fast a large map changes, it is read whole no more often than each 5 s: also where the budget has no limit."""
+    with Grower() as g:
+        g.do("regions 20000")
+        with Watch(g.pid, options=["--budget", "0"]) as w:
+            for _ in range(25):
+                g.do("map 4096")
+                w.after()
+            times = [d["sample"]["time_ms"] for d in w.lines if d["sample"]["regions"] is not None]
+            t.ok(times and all(b - a >= 4900 for a, b in zip(times, times[1:])), "a map of 20,000 regions is read at most each 5 s",
+                 [len(w.lines), times])
+
+
 def executes(t):
     with Grower() as g, Watch(g.pid) as w:
         g.do("map 67108864")
@@ -395,6 +408,6 @@ def refused(t):
 
 
 t = tap.Tap()
-for part in (same_as_ps, metrics, executes, ends, replaced, as_anybody, rows, words, on_a_terminal, frames, refused):
+for part in (same_as_ps, metrics, seldom, executes, ends, replaced, as_anybody, rows, words, on_a_terminal, frames, refused):
     t.section(part)
 t.done()

@@ -161,7 +161,15 @@ static void test_huge_split(void **state)
 	make(&made, VMAT_KIND_ANON, 500);
 	made.place[0].huge = (struct vmat_fault_range){ 4 * MIB, 0, 0, 4 * MIB };
 	assert_int_equal(judge(&made), VMAT_FAULT_HUGE_SPLIT);
+	/* So few samples that none met a page twice, and the last look found as many huge pages as the first. */
+	made.place[0].pages = 1000;
+	made.place[0].huge = (struct vmat_fault_range){ 2 * MIB, 2 * MIB, 0, 4 * MIB };
+	assert_int_equal(judge(&made), VMAT_FAULT_HUGE_SPLIT);
+	/* Huge pages that only become more are new memory. */
+	made.place[0].huge = (struct vmat_fault_range){ 0, 4 * MIB, 0, 4 * MIB };
+	assert_int_equal(judge(&made), VMAT_FAULT_FIRST_TOUCH);
 	/* Whole huge pages that come and go fault once each: that is no split. */
+	made.place[0].huge = (struct vmat_fault_range){ 4 * MIB, 0, 0, 4 * MIB };
 	made.place[0].pages = 2;
 	made.place[0].probes_absent = 100;
 	assert_int_equal(judge(&made), VMAT_FAULT_DONTNEED);
