@@ -7,8 +7,8 @@
 
 static bool find_verdict(const char *name, enum vmat_verdict *ret)
 {
-	for (unsigned i = 0; store_verdict_name(i); i++) {
-		if (strcmp(store_verdict_name(i), name) != 0)
+	for (int i = 0; i < VMAT_VERDICT_COUNT; i++) {
+		if (strcmp(vmat_verdict_name((enum vmat_verdict)i), name) != 0)
 			continue;
 		*ret = (enum vmat_verdict)i;
 		return true;
@@ -18,8 +18,8 @@ static bool find_verdict(const char *name, enum vmat_verdict *ret)
 
 static bool find_severity(const char *name, enum vmat_severity *ret)
 {
-	for (unsigned i = 0; store_severity_name(i); i++) {
-		if (strcmp(store_severity_name(i), name) != 0)
+	for (int i = VMAT_SEVERITY_INFO; i <= VMAT_SEVERITY_BAD; i++) {
+		if (strcmp(vmat_severity_name((enum vmat_severity)i), name) != 0)
 			continue;
 		*ret = (enum vmat_severity)i;
 		return true;

@@ -79,26 +79,3 @@ const char *store_reason_name(enum vmat_reason reason)
 
 	return (unsigned)reason < VMAT_REASON_END ? names[reason] : NULL;
 }
-
-const char *store_severity_name(unsigned severity)
-{
-	static const char *const names[] = { "info", "warning", "bad" };
-
-	return severity < sizeof(names) / sizeof(names[0]) ? names[severity] : NULL;
-}
-
-const char *store_verdict_name(unsigned verdict)
-{
-	static const char *const names[VMAT_VERDICT_COUNT] = {
-		[VMAT_VERDICT_STABLE] = "stable",
-		[VMAT_VERDICT_LEAK] = "leak",
-		[VMAT_VERDICT_FRAGMENTATION] = "fragmentation",
-		[VMAT_VERDICT_CACHE_FILLING] = "cache_filling",
-		[VMAT_VERDICT_STACKS] = "stacks",
-		[VMAT_VERDICT_MAPPINGS] = "mappings",
-		[VMAT_VERDICT_FAULT_CHURN] = "fault_churn",
-		[VMAT_VERDICT_INSUFFICIENT_DATA] = "insufficient_data",
-	};
-
-	return verdict < VMAT_VERDICT_COUNT ? names[verdict] : NULL;
-}

@@ -41,7 +41,5 @@ void store_slot_name(size_t slot, char ret[STORE_SLOT_NAME_SIZE]);
 
 /* "not_asked", ...; NULL for none. Lifetime: static. */
 const char *store_reason_name(enum vmat_reason reason);
-const char *store_severity_name(unsigned severity);
-const char *store_verdict_name(unsigned verdict);
 
 #endif

@@ -278,7 +278,7 @@ static int write_findings(struct vmat_store *store, uint32_t number,
 		add_integer(&row, number);
 		add_integer(&row, (int64_t)i);
 		add_text(&row, finding->id);
-		add_text(&row, store_severity_name(finding->severity));
+		add_text(&row, vmat_severity_name(finding->severity));
 		add_real(&row, finding->weight);
 		add_text(&row, finding->title);
 		add_text(&row, finding->evidence);
@@ -295,7 +295,7 @@ static int write_judgement(struct vmat_store *store, uint32_t number,
 	int r;
 
 	add_integer(&row, number);
-	add_text(&row, store_verdict_name(judgement->verdict));
+	add_text(&row, vmat_verdict_name(judgement->verdict));
 	add_real(&row, judgement->confidence);
 	add_real(&row, judgement->growth_bytes_per_s);
 	add_real(&row, judgement->floor_bytes_per_s);

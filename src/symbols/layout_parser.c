@@ -13,6 +13,8 @@
 #include <gelf.h>
 #include <string.h>
 
+#include "symbols/dwarf_address.h"
+
 enum { DEPTH_MAX = 8 /* of unnamed structs within each other */ };
 
 /* Without the dots: "pxCurrentTCB" of "pxCurrentTCB.pxStack". */
@@ -270,27 +272,6 @@ static void follow(struct vmat_datum *datum, Dwarf_Die type)
 	take_type(datum, &type, is_bit_field);
 }
 
-static bool address_of(Dwarf_Die *die, uint64_t *ret)
-{
-	Dwarf_Attribute location, operand;
-	Dwarf_Op *ops;
-	size_t count;
-	Dwarf_Addr addr;
-
-	if (!dwarf_attr_integrate(die, DW_AT_location, &location) ||
-	    dwarf_getlocation(&location, &ops, &count) || count != 1)
-		return false;
-	if (ops[0].atom == DW_OP_addr) {
-		*ret = ops[0].number;
-		return true;
-	}
-	if (ops[0].atom != DW_OP_addrx || dwarf_getlocation_attr(&location, &ops[0], &operand) ||
-	    dwarf_formaddr(&operand, &addr))
-		return false;
-	*ret = addr;
-	return true;
-}
-
 static void take_variable(struct vmat_layout_parse *parse, Dwarf_Die *die, const char *name)
 {
 	Dwarf_Die type;
@@ -300,7 +281,7 @@ static void take_variable(struct vmat_layout_parse *parse, Dwarf_Die *die, const
 		struct vmat_datum *datum = &parse->data[i];
 
 		if (vmat_is_known(datum->offset) || !has_root(datum, name) ||
-		    !address_of(die, &addr))
+		    !vmat_dwarf_address(die, &addr))
 			continue;
 		if (parse->program.has_symbols ? datum->addr != addr : !addr)
 			continue;

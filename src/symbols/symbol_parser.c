@@ -21,6 +21,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "symbols/dwarf_address.h"
+
 /* libsupc++: cxxabi.h is a header of C++. */
 char *__cxa_demangle(const char *mangled, char *buffer, size_t *size, int *status);
 
@@ -237,29 +239,6 @@ static bool has_build_id(Elf *elf, const struct vmat_symbol_file *file)
 	       memcmp(id, file->build_id, (size_t)size) == 0;
 }
 
-/* The address that a variable's location is, when it is one and does not change. */
-static bool address_of(Dwarf_Die *die, uint64_t *ret)
-{
-	Dwarf_Attribute location, operand;
-	Dwarf_Op *ops;
-	size_t count;
-	Dwarf_Addr addr;
-
-	if (!dwarf_attr(die, DW_AT_location, &location) ||
-	    dwarf_getlocation(&location, &ops, &count) || count != 1)
-		return false;
-	if (ops[0].atom == DW_OP_addr) {
-		*ret = ops[0].number;
-		return true;
-	}
-	/* By its number in a table of addresses, as clang writes for DWARF 5. */
-	if (ops[0].atom != DW_OP_addrx || dwarf_getlocation_attr(&location, &ops[0], &operand) ||
-	    dwarf_formaddr(&operand, &addr))
-		return false;
-	*ret = addr;
-	return true;
-}
-
 static struct vmat_place *next_with_begin(struct vmat_parse *parse, struct vmat_place *place,
 					  uint64_t begin)
 {
@@ -291,7 +270,7 @@ static void scan_variables(struct vmat_parse *parse, Dwarf_Die *parent, const ch
 		/* Static variables of functions stand below these. */
 		if (tag == DW_TAG_subprogram && depth < 8)
 			scan_variables(parse, &die, unit, 8);
-		if (tag != DW_TAG_variable || !address_of(&die, &addr))
+		if (tag != DW_TAG_variable || !vmat_dwarf_address(&die, &addr))
 			continue;
 		place = NULL;
 		while ((place = next_with_begin(parse, place, addr))) {
