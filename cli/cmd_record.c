@@ -130,6 +130,7 @@ static int give_up(struct recording_run *run, const struct vmat_error *err)
 {
 	vmat_store_close(run->recorder.store, NULL);
 	unlink(run->path);
+	cli_recorder_free(&run->recorder);
 	return cli_fail(err);
 }
 
@@ -178,7 +179,11 @@ static int begin_command(struct recording_run *run)
 	snprintf(spec, sizeof(spec), "%d", (int)pid);
 	if (cli_recorder_add(&run->recorder, spec, &err) < 0)
 		r = cli_recorder_add_ended(&run->recorder, pid, name, &err);
-	return r < 0 ? cli_fail(&err) : CLI_OK;
+	if (r < 0) {
+		cli_recorder_free(&run->recorder);
+		return cli_fail(&err);
+	}
+	return CLI_OK;
 }
 
 static int begin_targets(struct recording_run *run)
@@ -223,6 +228,13 @@ static bool is_over(const struct recording_run *run)
 	return cli_signals_caught() && !run->is_launched;
 }
 
+static void take_status(struct recording_run *run)
+{
+	cli_recorder_status(&run->recorder, (pid_t)run->recorder.processes[0].keeper.series.pid,
+			    run->wait_status);
+	run->has_status = true;
+}
+
 static void follow(struct recording_run *run)
 {
 	size_t alive = 1;
@@ -230,15 +242,17 @@ static void follow(struct recording_run *run)
 	while (alive && !is_over(run)) {
 		alive = cli_recorder_tick(&run->recorder);
 		if (!run->has_status && cli_launch_ended(&run->launch, &run->wait_status)) {
-			cli_recorder_status(&run->recorder,
-					    (pid_t)run->recorder.processes[0].keeper.series.pid,
-					    run->wait_status);
-			run->has_status = true;
+			take_status(run);
 			/* Its children may live on; who started it does not wait for them. */
 			return;
 		}
 		if (alive)
 			cli_recorder_wait(&run->recorder, run->until_ns, run->signal_fd);
+	}
+	/* It could not be measured, or cannot any more: how it ends is recorded all the same. */
+	if (!alive && run->is_launched) {
+		run->wait_status = cli_launch_wait(&run->launch);
+		take_status(run);
 	}
 }
 
@@ -278,7 +292,7 @@ static int finish(struct recording_run *run)
 	int r = cli_recorder_end(&run->recorder, &err);
 
 	tell(run);
-	free(run->recorder.processes);
+	cli_recorder_free(&run->recorder);
 	if (r < 0)
 		return cli_fail(&err);
 	if (run->recorder.lost)

@@ -127,7 +127,6 @@ int cli_recorder_add_ended(struct cli_recorder *recorder, pid_t pid, const char 
 		return vmat_error_set(err, -ENOMEM, "out of memory");
 	snprintf(who.name, sizeof(who.name), "%.63s", slash ? slash + 1 : name);
 	snprintf(who.command, sizeof(who.command), "%.255s", name);
-	process->has_ended = true;
 	return take(recorder, process, &who, err);
 }
 
@@ -297,12 +296,19 @@ int cli_recorder_end(struct cli_recorder *recorder, struct vmat_error *err)
 			vmat_judge(judgement, &process->keeper.series);
 			vmat_store_judgement(recorder->store, process->number, judgement, NULL);
 		}
-		vmat_sampler_close(process->sampler);
-		vmat_keeper_deinit(&process->keeper);
 	}
 	free(judgement);
 	r = vmat_store_close(recorder->store, err);
 	recorder->store = NULL;
-	free(recorder->pids);
 	return r;
+}
+
+void cli_recorder_free(struct cli_recorder *recorder)
+{
+	for (size_t i = 0; i < recorder->count; i++) {
+		vmat_sampler_close(recorder->processes[i].sampler);
+		vmat_keeper_deinit(&recorder->processes[i].keeper);
+	}
+	free(recorder->processes);
+	free(recorder->pids);
 }

@@ -35,7 +35,7 @@ struct cli_recorder {
 
 /* Follows one more process. 0 or a negative errno. */
 int cli_recorder_add(struct cli_recorder *recorder, const char *spec, struct vmat_error *err);
-/* One that ended before it could be measured. */
+/* One that ended before it could be measured, or may not be. */
 int cli_recorder_add_ended(struct cli_recorder *recorder, pid_t pid, const char *name,
 			   struct vmat_error *err);
 
@@ -50,6 +50,9 @@ void cli_recorder_status(struct cli_recorder *recorder, pid_t pid, int wait_stat
 
 /* Judges each process, and ends the recording. 0 or a negative errno. */
 int cli_recorder_end(struct cli_recorder *recorder, struct vmat_error *err);
+
+/* After the end, or without a recording. */
+void cli_recorder_free(struct cli_recorder *recorder);
 
 /* CLOCK_MONOTONIC. */
 uint64_t cli_recorder_now(void);
