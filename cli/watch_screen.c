@@ -257,17 +257,18 @@ static void put_frame(FILE *frame, const struct watch *watch, size_t columns, bo
 {
 	const struct watch_target *first = &watch->targets[0];
 	uint64_t span_ns = first->last.mono_ns - watch->begun_ns, cpu_ns = 0;
-	char span[32], interval[32];
+	char span[32], interval[32], cost[64] = "", line[160];
 
 	for (size_t i = 0; i < watch->count; i++)
 		cpu_ns += watch->targets[i].cpu_ns;
 	cli_watch_duration(span, sizeof(span), span_ns);
 	cli_watch_duration(interval, sizeof(interval), watch->interval_ns);
-	fprintf(frame, "watched %s, every %s", span, interval);
 	if (span_ns)
-		fprintf(frame, "; watching costs %.3f%% of a processor",
-			100.0 * (double)cpu_ns / (double)span_ns);
-	fputs("   q: end  h: help\n", frame);
+		snprintf(cost, sizeof(cost), "; watching costs %.3f%% of a CPU",
+			 100.0 * (double)cpu_ns / (double)span_ns);
+	snprintf(line, sizeof(line), "q: end  h: help   watched %s, every %s%s", span, interval,
+		 cost);
+	fprintf(frame, "%.*s\n", (int)columns, line);
 	if (has_help)
 		fputs("vsize: mapped address space   size: private writable memory, as ps has it\n"
 		      "rss: resident   grown: since the watch began   over time: least to most\n",
