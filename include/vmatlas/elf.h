@@ -96,7 +96,8 @@ int vmat_elf_symbols(const struct vmat_elf *elf, vmat_elf_read_fn *read, void *c
  * The same in the full symbol table (SHT_SYMTAB), which is no part of what is mapped: only a file
  * has it, and only one that was not stripped. Of several symbols of a name the first counts.
  * Errors: -ENOEXEC malformed; -ENOENT no symbol table; -ENOMEM; those of `read`.
- * Cost: one pass over the table, 32 KiB at a time, and a copy of its strings, at most 64 MiB.
+ * Cost: its strings are read once, 32 KiB at a time; if they hold one of the names (of at most 255 bytes), also a pass over the
+ * table, and a copy of its strings, at most 64 MiB.
  */
 int vmat_elf_symbols_full(const struct vmat_elf *elf, vmat_elf_read_fn *read, void *context,
 			  const char *const *names, size_t count, struct vmat_symbol *ret,

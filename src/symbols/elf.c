@@ -654,13 +654,46 @@ static int pass_symbols(const struct pass *pass, const Elf64_Shdr *symbols, char
 	return 0;
 }
 
+static bool holds_one(const struct pass *pass, const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < pass->count; i++)
+		if (memmem(bytes, size, pass->names[i], strlen(pass->names[i]) + 1))
+			return true;
+	return false;
+}
+
+/*
+ * Is one of the names among the strings? 1, 0 or an error. Most programs have none, and large ones have megabytes of strings:
+ * nothing is kept of them but what a name that began in one piece needs in the next.
+ */
+static int look_for_names(const struct pass *pass, const Elf64_Shdr *strings, char *chunk)
+{
+	uint64_t done = 0;
+	size_t kept = 0;
+
+	while (done < strings->sh_size) {
+		uint64_t left = strings->sh_size - done;
+		size_t now = left < CHUNK_SIZE - kept ? (size_t)left : CHUNK_SIZE - kept;
+		int err = fetch(pass->reader, strings->sh_offset + done, chunk + kept, now,
+				"strings");
+
+		if (err)
+			return err;
+		done += now;
+		now += kept;
+		if (holds_one(pass, chunk, now))
+			return 1;
+		kept = now < NAME_MAX_SIZE ? now : NAME_MAX_SIZE;
+		memmove(chunk, chunk + now - kept, kept);
+	}
+	return 0;
+}
+
 /* Reads the strings in pieces, so that a size that is a lie costs no more memory than the file has. */
 static int read_strings(struct pass *pass, const Elf64_Shdr *strings)
 {
 	uint64_t capacity = 0;
 
-	if (strings->sh_size > STRINGS_MAX || strings->sh_offset > ADDR_LIMIT)
-		return malformed(pass->reader, "its strings are too large");
 	while (pass->strings_size < strings->sh_size) {
 		uint64_t now = strings->sh_size - pass->strings_size;
 		int err;
@@ -701,14 +734,17 @@ int vmat_elf_symbols_full(const struct vmat_elf *elf, vmat_elf_read_fn *read, vo
 	if (pass.word_size != elf->word_size || symbols.sh_offset > ADDR_LIMIT ||
 	    symbols.sh_size / sizeof(Elf32_Sym) > SYMBOLS_MAX)
 		return malformed(&reader, "its symbol table makes no sense");
-	code = read_strings(&pass, &strings);
+	if (strings.sh_size > STRINGS_MAX || strings.sh_offset > ADDR_LIMIT)
+		return malformed(&reader, "its strings are too large");
 	chunk = malloc(CHUNK_SIZE);
 	found = calloc(count ? count : 1, sizeof(*found));
-	if (!code && (!chunk || !found))
-		code = vmat_error_set(err, -ENOMEM, "Out of memory.");
-	if (!code) {
-		for (size_t i = 0; i < count; i++)
-			found[i] = no_symbol;
+	code = chunk && found ? look_for_names(&pass, &strings, chunk)
+			      : vmat_error_set(err, -ENOMEM, "Out of memory.");
+	for (size_t i = 0; i < count && code >= 0; i++)
+		found[i] = no_symbol;
+	if (code == 1)
+		code = read_strings(&pass, &strings);
+	if (!code && pass.strings) {
 		pass.ret = found;
 		code = pass_symbols(&pass, &symbols, chunk);
 	}
