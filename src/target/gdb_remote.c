@@ -36,6 +36,7 @@ enum {
 /* What the keeper is told, a byte each. The end of the channel: we are gone. */
 enum keeper_word {
 	LEAVE_HALTED = 'h', /* it stood before us */
+	IS_OPENOCD = 'o',   /* it must be told to resume */
 	RELEASE = 'r',      /* let it go, say how that went, and end */
 	HURRY = 'q',        /* the same; the server may not answer at all */
 };
@@ -57,6 +58,7 @@ struct vmat_gdb {
 	bool is_quiet;    /* without acknowledgements */
 	bool has_stopped; /* the server said of itself that the machine stopped, when we came */
 	bool was_halted;
+	bool is_openocd;
 	bool is_broken; /* the connection is of no use any more */
 	size_t piece;
 	uint64_t begun_ns;
@@ -166,6 +168,16 @@ static int next_event(struct vmat_gdb *gdb, uint64_t end_ns, size_t *noise, stru
 	}
 }
 
+static void take_output(struct vmat_gdb *gdb)
+{
+	static const char name[] = "Open On-Chip Debugger";
+	char text[256];
+	ssize_t size = vmat_gdb_bytes(gdb->parser.text + 1, gdb->parser.size - 1, text, sizeof(text));
+
+	if (size > 0 && memmem(text, (size_t)size, name, sizeof(name) - 1))
+		gdb->is_openocd = true;
+}
+
 /* What comes by itself and answers nothing: that the machine has stopped, or what it prints. */
 static bool is_answer(struct vmat_gdb *gdb, const char *request)
 {
@@ -175,7 +187,10 @@ static bool is_answer(struct vmat_gdb *gdb, const char *request)
 		gdb->has_stopped = true;
 		return false;
 	}
-	return text[0] != 'O' || strcmp(text, "OK") == 0;
+	if (text[0] != 'O' || strcmp(text, "OK") == 0)
+		return true;
+	take_output(gdb);
+	return false;
 }
 
 /* Sends a request; its answer is then in gdb->parser. 0 or an error. */
@@ -214,15 +229,31 @@ static int ask(struct vmat_gdb *gdb, const char *request, int answer_ms, struct 
 }
 
 /*
+ * OpenOCD halts a machine when somebody comes (gdb-attach) and leaves it halted when he goes, unless its configuration says what
+ * gdb-detach is to do (OpenOCD 0.12, startup.tcl). So it must be told. It is told to detach even if that fails.
+ */
+static bool resume(struct vmat_gdb *gdb, int answer_ms)
+{
+	/* if {[[target current] curstate] eq {halted}} resume */
+	static const char command[] = "qRcmd,"
+				      "6966207b5b5b7461726765742063757272656e745d2063757273"
+				      "746174655d206571207b68616c7465647d7d20726573756d65";
+
+	return !gdb->is_openocd ||
+	       (!ask(gdb, command, answer_ms, NULL) && gdb->parser.text[0] != 'E');
+}
+
+/*
  * Says the word that lets the machine go: once. QEMU 7.2 takes any further byte, a second detach too, for a wish to halt it
  * again (gdbstub.c: gdb_read_byte). That is why only the keeper says it, if there is one.
  */
 static enum outcome let_go(struct vmat_gdb *gdb, int answer_ms)
 {
 	static const char detach[] = "+$D#44"; /* + is for what may be unanswered */
-	uint64_t end_ns = vmat_sys_now_ns() + (uint64_t)answer_ms * 1000000;
 	const char *text = gdb->parser.text;
 	unsigned sent = 0;
+	bool is_resumed = resume(gdb, answer_ms);
+	uint64_t end_ns = vmat_sys_now_ns() + (uint64_t)answer_ms * 1000000;
 	size_t noise = 0;
 	int event = VMAT_GDB_NAK;
 
@@ -240,7 +271,7 @@ static enum outcome let_go(struct vmat_gdb *gdb, int answer_ms)
 			return SILENT;
 		/* Before it may come what was asked for by one who was killed. */
 		if (event == VMAT_GDB_PACKET && strcmp(text, "OK") == 0)
-			return RUNS;
+			return is_resumed ? RUNS : REFUSED;
 		if (event == VMAT_GDB_PACKET && text[0] == 'E' && gdb->parser.size == 3)
 			return REFUSED;
 	}
@@ -254,8 +285,11 @@ _Noreturn static void keep(struct vmat_gdb *gdb)
 	char word = 0, outcome;
 
 	vmat_sys_child_keep(descriptors, 2);
-	while (vmat_sys_read(gdb->keeper_channel, &word, 1) == 1 && word == LEAVE_HALTED)
-		is_left = true;
+	while (vmat_sys_read(gdb->keeper_channel, &word, 1) == 1 &&
+	       (word == LEAVE_HALTED || word == IS_OPENOCD)) {
+		is_left |= word == LEAVE_HALTED;
+		gdb->is_openocd |= word == IS_OPENOCD;
+	}
 	outcome = is_left ? RUNS : (char)let_go(gdb, word == HURRY ? GOODBYE_MS : ANSWER_MS);
 	vmat_sys_socket_send(gdb->keeper_channel, &outcome, 1, ANSWER_MS);
 	vmat_sys_child_exit(0);
@@ -318,6 +352,27 @@ static int begin_keeper(void *context, int fd)
 	return keeper > 0 ? 0 : keeper;
 }
 
+/* Is it QEMU, and did the machine stand already? Is it OpenOCD, which answers "monitor version" by its name? */
+static int ask_who(struct vmat_gdb *gdb, struct vmat_error *err)
+{
+	int code = ask(gdb, "qqemu.sstepbits", ANSWER_MS, err);
+
+	if (code)
+		return code;
+	/* QEMU says of itself that the machine has stopped for us; if it does not, the machine stood. */
+	if (strncmp(gdb->parser.text, "ENABLE=", 7) == 0) {
+		if (!gdb->has_stopped) {
+			gdb->was_halted = true;
+			tell_keeper(gdb, LEAVE_HALTED);
+		}
+		return 0;
+	}
+	code = ask(gdb, "qRcmd,76657273696f6e", ANSWER_MS, err);
+	if (!code && gdb->is_openocd)
+		tell_keeper(gdb, IS_OPENOCD);
+	return code;
+}
+
 /* What the server can, and whether the machine stood already. */
 static int greet(struct vmat_gdb *gdb, struct vmat_error *err)
 {
@@ -340,12 +395,7 @@ static int greet(struct vmat_gdb *gdb, struct vmat_error *err)
 			return code;
 		gdb->is_quiet = strcmp(gdb->parser.text, "OK") == 0;
 	}
-	/* QEMU says of itself that the machine has stopped for us; if it does not, the machine stood. */
-	code = ask(gdb, "qqemu.sstepbits", ANSWER_MS, err);
-	if (!code && strncmp(gdb->parser.text, "ENABLE=", 7) == 0 && !gdb->has_stopped) {
-		gdb->was_halted = true;
-		tell_keeper(gdb, LEAVE_HALTED);
-	}
+	code = ask_who(gdb, err);
 	if (!code)
 		code = ask(gdb, "?", ANSWER_MS, err);
 	if (!code && (gdb->parser.text[0] == 'W' || gdb->parser.text[0] == 'X'))

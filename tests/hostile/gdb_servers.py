@@ -181,6 +181,46 @@ def unusual(t, elf):
     t.is_((code, out.split("\n")[0]), (0, "0 "), f"memory that is refused is unknown, not 0 {error}")
 
 
+def openocd(t, elf):
+    """It halts the machine for us, says so in no packet of its own, and leaves it so unless it is told to resume (OpenOCD 0.12)."""
+    def answer(request):
+        if request == b"qRcmd," + b"version".hex().encode():
+            return b"+" + frame(b"O" + b"Open On-Chip Debugger 0.12.0\n".hex().encode()) + frame(b"OK")
+        if request.startswith(b"qRcmd,"):
+            return b"+" + frame(b"E01" if is_refused else b"OK")
+        return b"+" + frame(b"PacketSize=4000;qXfer:memory-map:read-;QStartNoAckMode+;vContSupported+" if request == b"qSupported" else
+                            b"" if request.startswith(b"qqemu") else b"T02" if request == b"?" else
+                            b"OK" if request == b"QStartNoAckMode" else good(request))
+
+    for is_refused, want in ((False, 0), (True, 6)):
+        server = Server(answer, hello=b"")
+        code, out, error = read(server, elf)
+        said = [bytes.fromhex(request[6:].decode()) for request in server.requests if request.startswith(b"qRcmd,")]
+        t.is_(code, want, f"OpenOCD {error}")
+        t.ok(said[0] == b"version" and b"resume" in said[-1] and len(said) == 2 and server.requests[-1] == b"D",
+             "it is told to resume, then to detach", server.requests)
+    server = Server(lambda asked: answer(asked) if not asked.startswith(b"m") else None, hello=b"")
+    is_refused = False
+    code, out, error = read(server, elf)
+    t.ok(code == 4 and any(b"726573756d65" in request for request in server.requests), "one that hangs is told so, too", f"{code} {error}")
+
+
+def plain(t, elf):
+    """What a server of the simplest kind may do: packets of 32 bytes, each escaped or repeated, no list of what it can."""
+    def escaped(text):
+        return b"".join(b"}" + bytes([byte ^ 0x20]) for byte in text)
+
+    for name, change in (("escapes in each answer", escaped), ("no list of what it can", lambda text: text)):
+        server = Server(lambda asked: b"+" + frame(change(b"" if asked[:1] == b"q" else good(asked))))
+        code, out, error = read(server, elf)
+        t.is_((code, out.split("\n")[0]), (0, f"16 {MEMORY.hex()}"), f"{name} {error}")
+    server = Server(lambda asked: b"+" + frame(b"PacketSize=14" if asked == b"qSupported" else good(asked)))
+    code, out, error = read(server, elf)
+    sizes = [int(request.split(b",")[1], 16) for request in server.requests if request.startswith(b"m")]
+    t.ok(code == 0 and MEMORY.hex() in out and max(sizes) * 2 + 4 <= 0x14 + 16, "small packets", f"{sizes} {error}")
+    t.ok(all(request[:1] in b"?mDqQ" for request in server.requests), "nothing is asked for but what is in the manual", server.requests)
+
+
 def lying(t, elf):
     lies = "breaks the protocol"
     for name, server, status, says in [
@@ -232,6 +272,8 @@ with tempfile.TemporaryDirectory(prefix="vmatlas-servers-") as folder:
     t.section(usual, program)
     t.section(closing, program)
     t.section(unusual, program)
+    t.section(openocd, program)
+    t.section(plain, program)
     t.section(lying, program)
     t.section(hanging, program)
 t.done()
