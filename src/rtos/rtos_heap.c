@@ -103,10 +103,16 @@ static void broken(const struct vmat_rtos_reading *reading, uint64_t addr, const
 	snprintf(heap->why_not, sizeof(heap->why_not), "the list of free blocks is damaged");
 }
 
+/* The end of a region but the last is a link of heap_5's list, without a size, until a free block before it takes it in. */
+static bool is_region_end(const struct vmat_rtos_heap *heap, uint64_t size)
+{
+	return heap->scheme == 5 && !size;
+}
+
 /* Can a free block lie there, behind the one before it? Only ucHeap has ends that are known. */
 static bool is_place(const struct vmat_rtos_heap *heap, uint64_t addr, uint64_t size)
 {
-	if (!vmat_is_known(size) || size < heap->header)
+	if (!vmat_is_known(size) || (size < heap->header && !is_region_end(heap, size)))
 		return false;
 	return !vmat_is_known(heap->addr) ||
 	       (addr >= heap->addr && addr - heap->addr < heap->size &&
@@ -119,6 +125,7 @@ static void walk_free(struct vmat_rtos_reading *reading)
 	struct vmat_rtos_heap *heap = &reading->rtos->heap;
 	uint64_t canary = vmat_rtos_value(reading, RTOS_CANARY), end, at, before = 0;
 	bool is_sorted = heap->scheme != 2;
+	unsigned links = 0;
 
 	heap->is_protected = vmat_rtos_has(reading, RTOS_CANARY);
 	if (!heap->is_protected)
@@ -135,7 +142,7 @@ static void walk_free(struct vmat_rtos_reading *reading)
 	for (at ^= canary; at != end; at ^= canary) {
 		uint64_t size = vmat_rtos_block_size(reading, at);
 
-		if (heap->free_blocks == BLOCKS_MAX ||
+		if (links++ == BLOCKS_MAX ||
 		    (vmat_is_known(heap->size) && heap->free_listed > heap->size)) {
 			broken(reading, at, "runs in a circle");
 			return;
@@ -148,7 +155,7 @@ static void walk_free(struct vmat_rtos_reading *reading)
 			broken(reading, at, "leads back");
 			return;
 		}
-		heap->free_blocks++;
+		heap->free_blocks += !is_region_end(heap, size);
 		heap->free_listed += size;
 		if (size > heap->largest_free)
 			heap->largest_free = size;

@@ -168,7 +168,7 @@ static uint8_t ucHeap[HEAP_SIZE];
 /* Where the blocks of each region begin and end. */
 static struct {
 	uint8_t *start, *end;
-} areas[2];
+} areas[3];
 
 static unsigned areas_count;
 
@@ -235,14 +235,22 @@ static void begin(void)
 	xHeapCanary = (uintptr_t)0x1badcafe5eedf00d;
 #endif
 #if HEAP == 5
-	/* Arrays may lie in either order; FreeRTOS wants regions by address. */
+	/*
+	 * Arrays may lie in either order; FreeRTOS wants regions by address. Nothing fits into the tiny one, so its end stays in
+	 * the list of free blocks.
+	 */
+	const size_t tiny_size = 64;
 	const HeapRegion_t low = { ucLowRegion, sizeof(ucLowRegion) };
-	const HeapRegion_t high = { ucHighRegion, sizeof(ucHighRegion) };
+	const HeapRegion_t high = { ucHighRegion + tiny_size, sizeof(ucHighRegion) - tiny_size };
+	const HeapRegion_t tiny = { ucHighRegion, tiny_size };
 	int is_low_first = low.pucStartAddress < high.pucStartAddress;
-	HeapRegion_t first = is_low_first ? low : high, second = is_low_first ? high : low;
 
-	add_area(first.pucStartAddress, first.xSizeInBytes);
-	add_area(second.pucStartAddress, second.xSizeInBytes);
+	if (is_low_first)
+		add_area(low.pucStartAddress, low.xSizeInBytes);
+	add_area(tiny.pucStartAddress, tiny.xSizeInBytes);
+	add_area(high.pucStartAddress, high.xSizeInBytes);
+	if (!is_low_first)
+		add_area(low.pucStartAddress, low.xSizeInBytes);
 #else
 	add_area(ucHeap, sizeof(ucHeap));
 #endif
