@@ -67,7 +67,7 @@ struct vmat_task {
 	uint64_t thread_addr; /* POSIX port: the pthread_t that runs it */
 	bool is_main;         /* the main stack: that of main() and of interrupts */
 	enum vmat_task_source source;
-	char why[120]; /* the size, and what is not known of the rest */
+	char why[200]; /* the size, and what is not known of the rest */
 };
 
 enum vmat_rtos_severity {

@@ -59,8 +59,7 @@ static void forget(struct vmat_rtos_reading *reading)
 	rtos->is_damaged = rtos->grows_up = false;
 }
 
-/* All of memory that is needed. 0, or a negative errno. */
-static int read_memory(struct vmat_rtos_reading *reading, struct vmat_error *err)
+int vmat_rtos_memory_read(struct vmat_rtos_reading *reading, struct vmat_error *err)
 {
 	int code;
 
@@ -87,7 +86,7 @@ static int read_held(struct vmat_rtos_reading *reading, struct vmat_error *err)
 	int code = vmat_target_hold(reading->target, err);
 
 	for (unsigned i = 0; !code && i < tries && (!i || reading->rtos->is_damaged); i++)
-		code = read_memory(reading, err);
+		code = vmat_rtos_memory_read(reading, err);
 	return code;
 }
 

@@ -94,7 +94,7 @@ struct vmat_rtos_reading {
 	struct vmat_program program;
 	struct vmat_datum data[RTOS_NAMES];
 	uint64_t bias; /* of the program in memory */
-	int fd;        /* its file */
+	int fd;        /* its file; -1: none, so no variables are looked up */
 	struct vmat_task_notes *notes;
 	size_t capacity; /* of rtos->tasks and notes */
 	bool has_failed; /* a read failed for good: `error` says why */
@@ -111,6 +111,9 @@ int vmat_rtos_names_read(struct vmat_rtos_reading *reading, struct vmat_error *e
 int vmat_rtos_names_find(int fd, struct vmat_program *program, struct vmat_datum *data,
 			 struct vmat_error *err);
 void vmat_rtos_version(struct vmat_rtos_reading *reading);
+
+/* rtos.c: all of memory that is needed. 0, or a negative errno. Begins anew each time. */
+int vmat_rtos_memory_read(struct vmat_rtos_reading *reading, struct vmat_error *err);
 
 /* rtos_memory.c */
 static inline const struct vmat_datum *vmat_rtos_datum(const struct vmat_rtos_reading *reading,

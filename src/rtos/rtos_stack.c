@@ -19,20 +19,31 @@
 
 enum {
 	FILL_BYTE = 0xa5,
-	FILL_STEP = 256,
+	FILL_STEP_LEAST = 64,
+	FILL_STEP_MOST = 2048,
 	ROUNDING = 16, /* what pxEndOfStack and the header of a block may differ by */
 };
 
 static const uint64_t SIZE_MAX_BYTES = 64 << 20; /* of a stack: more is damage */
 
+/* How much is read next: more each time, so that a full stack costs few bytes and an empty one few packets. */
+static size_t fill_step(uint64_t count, uint64_t limit)
+{
+	uint64_t step = count < FILL_STEP_LEAST  ? FILL_STEP_LEAST
+			: count > FILL_STEP_MOST ? FILL_STEP_MOST
+						 : count;
+
+	return (size_t)(limit - count < step ? limit - count : step);
+}
+
 /* Bytes of the fill from addr upward, at most `limit`. */
 static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit)
 {
-	unsigned char bytes[FILL_STEP];
+	unsigned char bytes[FILL_STEP_MOST];
 	uint64_t count = 0;
 
 	while (count < limit) {
-		size_t size = limit - count < FILL_STEP ? limit - count : FILL_STEP;
+		size_t size = fill_step(count, limit);
 
 		/* Smaller where memory ends. */
 		while (size && !vmat_rtos_bytes(reading, addr + count, bytes, size))
@@ -50,11 +61,11 @@ static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64
 /* The same from the byte before addr downward. */
 static uint64_t fill_down(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit)
 {
-	unsigned char bytes[FILL_STEP];
+	unsigned char bytes[FILL_STEP_MOST];
 	uint64_t count = 0;
 
 	while (count < limit) {
-		size_t size = limit - count < FILL_STEP ? limit - count : FILL_STEP;
+		size_t size = fill_step(count, limit);
 
 		if (!vmat_rtos_bytes(reading, addr - count - size, bytes, size))
 			break;
@@ -275,6 +286,22 @@ static void settle_left(const struct vmat_rtos *rtos, struct vmat_task *task,
 		task->left_percent = 100 * task->left / task->size;
 }
 
+/*
+ * The POSIX port runs a task on a stack of the thread's own always from V11 on, and before where the task's is smaller than a
+ * thread's may be: PTHREAD_STACK_MIN, which is no less than this anywhere.
+ */
+static void settle_thread(const struct vmat_rtos_reading *reading, struct vmat_task *task)
+{
+	const uint64_t thread_least = 16384;
+	size_t used = strlen(task->why);
+
+	if (vmat_is_known(task->thread_addr) && vmat_is_known(task->size) &&
+	    (vmat_rtos_has(reading, RTOS_IDLE_HANDLES) || task->size < thread_least))
+		snprintf(
+			task->why + used, sizeof(task->why) - used,
+			"; its thread runs on a stack of its own: LEFT says little of what the task needs");
+}
+
 static void settle_used(const struct vmat_rtos *rtos, struct vmat_task *task,
 			const struct vmat_task_notes *notes)
 {
@@ -340,7 +367,7 @@ static struct vmat_place *find_places(struct vmat_rtos_reading *reading)
 			.begin = VMAT_UNKNOWN(VMAT_NOT_FOUND),
 		};
 	/* Without them the other sources are left. */
-	if (places)
+	if (places && reading->fd >= 0)
 		vmat_symbols_find(&file, places, rtos->count, NULL);
 	return places;
 }
@@ -368,6 +395,7 @@ int vmat_rtos_stacks_settle(struct vmat_rtos_reading *reading)
 		settle_size(reading, &rtos->tasks[i], &reading->notes[i], &places[i]);
 		settle_left(rtos, &rtos->tasks[i], &reading->notes[i]);
 		settle_used(rtos, &rtos->tasks[i], &reading->notes[i]);
+		settle_thread(reading, &rtos->tasks[i]);
 		judge(reading, &rtos->tasks[i], &reading->notes[i]);
 	}
 	return 0;

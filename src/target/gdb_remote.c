@@ -172,7 +172,8 @@ static void take_output(struct vmat_gdb *gdb)
 {
 	static const char name[] = "Open On-Chip Debugger";
 	char text[256];
-	ssize_t size = vmat_gdb_bytes(gdb->parser.text + 1, gdb->parser.size - 1, text, sizeof(text));
+	ssize_t size =
+		vmat_gdb_bytes(gdb->parser.text + 1, gdb->parser.size - 1, text, sizeof(text));
 
 	if (size > 0 && memmem(text, (size_t)size, name, sizeof(name) - 1))
 		gdb->is_openocd = true;
