@@ -69,11 +69,11 @@ class Machine:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[server.fileno()])
         server.close()
         end = time.monotonic() + BOUND
-        while not os.path.exists(monitor) and time.monotonic() < end:
-            time.sleep(0.01)
         self.monitor = socket.socket(socket.AF_UNIX)
         self.monitor.settimeout(BOUND)
-        self.monitor.connect(monitor)
+        # Its file is there a moment before it can be connected to.
+        while self.monitor.connect_ex(monitor) and time.monotonic() < end:
+            time.sleep(0.01)
         self.answers = self.monitor.makefile()
         self.answers.readline()
         self.command("qmp_capabilities")

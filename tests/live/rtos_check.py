@@ -131,12 +131,14 @@ class Machine:
         self.elf = os.path.join(FOLDER, f"rtos-m3-{name}.elf")
         self.folder = tempfile.TemporaryDirectory(prefix="vmatlas-rtos-")
         self.image = self.folder.name + "/ram"
-        self.port = free_port()
-        self.gdb = f"127.0.0.1:{self.port}"
+        # A socket that we made, so that no other program can have its port.
+        server = socket.create_server(("127.0.0.1", 0))
+        self.gdb = f"127.0.0.1:{server.getsockname()[1]}"
         self.process = subprocess.Popen(
-            ["qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-kernel", self.elf, "-serial", "stdio", "-gdb",
-             "tcp:" + self.gdb, "-monitor", f"unix:{self.folder.name}/monitor,server=on,wait=off"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            ["qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-kernel", self.elf, "-serial", "stdio",
+             "-chardev", f"socket,id=gdb,fd={server.fileno()},server=on,wait=off", "-gdb", "chardev:gdb", "-monitor", f"unix:{self.folder.name}/monitor,server=on,wait=off"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=[server.fileno()])
+        server.close()
         self.truth = read_report(self.process.stdout)
         if "heap" in self.truth:
             self.save()
@@ -162,12 +164,6 @@ class Machine:
         self.process.kill()
         self.process.communicate()
         self.folder.cleanup()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def missing():
