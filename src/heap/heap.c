@@ -44,7 +44,7 @@ static int reserve_all(struct vmat_heap *heap, const struct vmat_map *map)
 	priv->bits = vmat_heap_reserve(priv->bits_max * sizeof(*priv->bits));
 	heap->arenas = vmat_heap_reserve(priv->arenas_max * sizeof(*heap->arenas));
 	priv->walked_free = vmat_heap_reserve(priv->arenas_max * sizeof(*priv->walked_free));
-	if (!priv->segments || !priv->tcaches || !priv->bits || !heap->arenas)
+	if (!priv->segments || !priv->tcaches || !priv->bits || !heap->arenas || !priv->walked_free)
 		return -ENOMEM;
 	return 0;
 }
