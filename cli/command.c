@@ -9,7 +9,7 @@ const struct cli_command *const cli_commands[CLI_COMMANDS_COUNT] = {
 	&cli_pagesize_command, &cli_heap_command,   &cli_leaks_command, &cli_sizes_command,
 	&cli_explain_command,  &cli_check_command,  &cli_diff_command,  &cli_faults_command,
 	&cli_watch_command,    &cli_record_command, &cli_dump_command,  &cli_doctor_command,
-	&cli_serve_command, &cli_help_command,
+	&cli_serve_command,    &cli_help_command,
 };
 
 #define AT(member) offsetof(struct cli_args, member)

@@ -93,7 +93,7 @@ struct vmat_heap_memory {
 struct vmat_malloc_copy {
 	uint64_t main_arena;
 	bool has_broken_ring; /* its list of arenas does not come back to it */
-	uint64_t sbrk_base; /* mp_: where its main arena begins; 0 when mp_ was not found */
+	uint64_t sbrk_base;   /* mp_: where its main arena begins; 0 when mp_ was not found */
 };
 
 enum { VMAT_MALLOC_COPIES_MAX = 16 /* dlmopen(3): namespaces */ };
@@ -122,7 +122,7 @@ struct vmat_heap_priv {
 	uint64_t *tcaches; /* chunks that may hold a tcache */
 	size_t tcaches_count, tcaches_max;
 	size_t arenas_max;
-	uint64_t *walked_free; /* of each of glibc's arenas: the free chunks that the walk has met */
+	uint64_t *walked_free; /* free chunks that the walk met, for each arena of glibc */
 	uint64_t steps; /* links that may still be followed: a broken heap must not keep us */
 };
 
