@@ -12,6 +12,12 @@
 
 #include "atlas/atlas_priv.h"
 
+/*
+ * How far evidence of one address reaches. What the loader maps for its lists and for the main thread's descriptor is smaller:
+ * 12 to 40 KiB here; the kernel merges the program's own mappings, of any size, with it.
+ */
+static const uint64_t NEAR = 64 << 10;
+
 int vmat_atlas_set(struct vmat_atlas *atlas, size_t region, enum vmat_kind kind, const char *owner,
 		   const char *why)
 {
@@ -69,6 +75,7 @@ int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part)
 int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_part part)
 {
 	const struct vmat_map *map = atlas->map;
+	const uint64_t near = addr & ~(NEAR - 1);
 	size_t i = vmat_map_find(map, addr);
 
 	if (i == map->count || map->regions[i].start > addr || vmat_atlas_is_set(atlas, i) ||
@@ -76,6 +83,10 @@ int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_p
 		return 0;
 	part.start = map->regions[i].start;
 	part.end = map->regions[i].end;
+	if (part.start < near && near - part.start > NEAR)
+		part.start = near - NEAR;
+	if (part.end - near > 2 * NEAR)
+		part.end = near + 2 * NEAR;
 	for (size_t k = 0; k < atlas->priv->claims_count; k++) {
 		const struct vmat_claim *claim = &atlas->priv->claims[k];
 

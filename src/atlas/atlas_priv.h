@@ -47,8 +47,8 @@ static inline bool vmat_atlas_is_set(const struct vmat_atlas *atlas, size_t regi
 int vmat_atlas_claim(struct vmat_atlas *atlas, const struct vmat_part *part);
 
 /*
- * Claims, around `addr`, what no other claim has of the region that holds it: for evidence that speaks of
- * one address where the kernel may have merged neighbours. `part` gives kind, owner, why and tid.
+ * Claims, around `addr`, what no other claim has of the region that holds it, 64 to 128 KiB to each side: for evidence that
+ * speaks of one address where the kernel may have merged neighbours. `part` gives kind, owner, why and tid.
  */
 int vmat_atlas_claim_rest(struct vmat_atlas *atlas, uint64_t addr, struct vmat_part part);
 

@@ -182,6 +182,31 @@ static void test_rest(void **state)
 	fixture_free(f);
 }
 
+/* The kernel has merged 64 MiB of the program's with what the evidence speaks of: only what lies near is claimed. */
+static void test_rest_is_near(void **state)
+{
+	struct vmat_part part = { 0, 0, VMAT_KIND_TLS, "r", "test", 0 };
+	struct fixture *f = fixture_new("");
+	struct vmat_region *region = &f->regions[REGIONS - 1];
+	const struct vmat_owner *owner = &f->owners[REGIONS - 1];
+	uint64_t addr;
+
+	(void)state;
+	region->prot = VMAT_PROT_READ | VMAT_PROT_WRITE;
+	region->end = region->start + (64 << 20);
+	addr = region->start + (32 << 20) + 8;
+	assert_int_equal(vmat_atlas_claim_rest(&f->atlas, addr, part), 0);
+	assert_int_equal(vmat_atlas_settle(&f->atlas), 0);
+	assert_int_equal(owner->parts_count, 3);
+	assert_int_equal(owner->parts[0].kind, VMAT_KIND_ANON);
+	assert_int_equal(owner->parts[1].kind, VMAT_KIND_TLS);
+	assert_int_equal(owner->parts[2].kind, VMAT_KIND_ANON);
+	assert_true(owner->parts[1].start <= addr - (64 << 10) &&
+		    addr + (64 << 10) < owner->parts[1].end);
+	assert_true(owner->parts[1].end - owner->parts[1].start <= 256 << 10);
+	fixture_free(f);
+}
+
 static void test_names(void **state)
 {
 	struct fixture *f = fixture_new("[anon:my pool:1]");
@@ -214,10 +239,10 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_none),     cmocka_unit_test(test_over_borders),
-		cmocka_unit_test(test_strength), cmocka_unit_test(test_whole_and_turned),
-		cmocka_unit_test(test_random),   cmocka_unit_test(test_rest),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_none),         cmocka_unit_test(test_over_borders),
+		cmocka_unit_test(test_strength),     cmocka_unit_test(test_whole_and_turned),
+		cmocka_unit_test(test_random),       cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_rest_is_near), cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
