@@ -119,7 +119,7 @@ def check_killed(t):
             p.kill()
             p.wait()
             p.stdout.close()
-            end = time.monotonic() + 3
+            end = time.monotonic() + FREE_WITHIN_S
             while (children(f.pid) or not is_free(f.pid)) and time.monotonic() < end:
                 time.sleep(0.001)
             late += children(f.pid)
