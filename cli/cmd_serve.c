@@ -226,15 +226,17 @@ static int serve(struct serving *serving)
 static int serve_run(const struct cli_args *args)
 {
 	struct serving serving = { .args = args };
+	struct vmat_fleet *fleet = NULL;
 	struct vmat_error err = { 0 };
 	int code = parse_options(&serving);
 
 	if (code)
 		return code;
-	err.code = vmat_fleet_new(&serving.fleet, &serving.options, &err);
+	err.code = vmat_fleet_new(&fleet, &serving.options, &err);
 	if (err.code)
 		return err.code == -EINVAL ? cli_usage_error("--group: %s", err.text)
 					   : cli_fail(&err);
+	serving.fleet = fleet;
 	serving.judgements = calloc(CLI_VALUES_MAX * 2, sizeof(*serving.judgements));
 	code = serving.judgements ? scan(&serving) : -ENOMEM;
 	if (code)
@@ -246,7 +248,7 @@ static int serve_run(const struct cli_args *args)
 	else
 		code = serve(&serving);
 	free(serving.judgements);
-	vmat_fleet_free(serving.fleet);
+	vmat_fleet_free(fleet);
 	return code;
 }
 
