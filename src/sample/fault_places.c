@@ -286,8 +286,8 @@ static void grow(struct vmat_fault_places *places, size_t i, uint64_t start, uin
 	places->spots[first].place.end = end;
 }
 
-/* Names a place by what lies where the faults were. False when nothing does. */
-static bool name_by_faults(struct vmat_fault_spot *spot, const struct vmat_atlas *atlas)
+/* Names a place by what lies where the faults were, if anything does. */
+static void name_by_faults(struct vmat_fault_spot *spot, const struct vmat_atlas *atlas)
 {
 	size_t count =
 		spot->recent_count < VMAT_FAULT_RECENT ? spot->recent_count : VMAT_FAULT_RECENT;
@@ -296,10 +296,9 @@ static bool name_by_faults(struct vmat_fault_spot *spot, const struct vmat_atlas
 	for (size_t i = 0; i < count; i++) {
 		if (piece_at(atlas, spot->recent[i], &piece)) {
 			name_spot(spot, &piece);
-			return true;
+			return;
 		}
 	}
-	return false;
 }
 
 /* A place takes the width and the name of what the look finds over it. */
@@ -308,9 +307,11 @@ static void fit(struct vmat_fault_places *places, const struct vmat_atlas *atlas
 	for (size_t i = 0; i < places->count; i++) {
 		uint64_t addr = places->spots[i].place.start;
 
-		if (!places->spots[i].place.was_seen && !name_by_faults(&places->spots[i], atlas))
+		/* A look may have missed whose it is: a thread's stack, for one, between two threads that use it. */
+		if (places->spots[i].place.kind == VMAT_KIND_ANON)
+			name_by_faults(&places->spots[i], atlas);
+		if (!places->spots[i].place.was_seen)
 			continue;
-
 		for (size_t r = vmat_map_find(atlas->map, addr); r < atlas->map->count; r++) {
 			struct vmat_fault_spot *spot = &places->spots[i];
 			const struct vmat_region *region = &atlas->map->regions[r];
