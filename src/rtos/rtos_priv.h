@@ -86,6 +86,8 @@ struct vmat_task_notes {
 	uint64_t chunk_size;  /* by the C library's header */
 	uint64_t low_fill;    /* bytes of 0xa5 from the lowest address up */
 	uint64_t high_fill;   /* from the highest address down, where `end` is known */
+	bool is_low_cut;      /* what follows the fill cannot be read: there may be more of it */
+	bool is_high_cut;
 };
 
 struct vmat_rtos_reading {

@@ -36,8 +36,9 @@ static size_t fill_step(uint64_t count, uint64_t limit)
 	return (size_t)(limit - count < step ? limit - count : step);
 }
 
-/* Bytes of the fill from addr upward, at most `limit`. */
-static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit)
+/* Bytes of the fill from addr upward, at most `limit`. *is_cut: what is behind them cannot be read. */
+static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit,
+			bool *is_cut)
 {
 	unsigned char bytes[FILL_STEP_MOST];
 	uint64_t count = 0;
@@ -48,6 +49,7 @@ static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64
 		/* Smaller where memory ends. */
 		while (size && !vmat_rtos_bytes(reading, addr + count, bytes, size))
 			size /= 2;
+		*is_cut = !size;
 		if (!size)
 			break;
 		for (size_t i = 0; i < size; i++, count++) {
@@ -59,7 +61,8 @@ static uint64_t fill_up(struct vmat_rtos_reading *reading, uint64_t addr, uint64
 }
 
 /* The same from the byte before addr downward. */
-static uint64_t fill_down(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit)
+static uint64_t fill_down(struct vmat_rtos_reading *reading, uint64_t addr, uint64_t limit,
+			  bool *is_cut)
 {
 	unsigned char bytes[FILL_STEP_MOST];
 	uint64_t count = 0;
@@ -67,7 +70,10 @@ static uint64_t fill_down(struct vmat_rtos_reading *reading, uint64_t addr, uint
 	while (count < limit) {
 		size_t size = fill_step(count, limit);
 
-		if (!vmat_rtos_bytes(reading, addr - count - size, bytes, size))
+		while (size && !vmat_rtos_bytes(reading, addr - count - size, bytes, size))
+			size /= 2;
+		*is_cut = !size;
+		if (!size)
 			break;
 		for (size_t i = size; i-- > 0; count++) {
 			if (bytes[i] != FILL_BYTE)
@@ -113,6 +119,7 @@ static void read_header(struct vmat_rtos_reading *reading, const struct vmat_tas
 	bool is_inside = vmat_is_known(heap->addr) && task->stack_addr > heap->addr &&
 			 task->stack_addr - heap->addr < heap->size;
 	uint64_t header = heap->header, addr = task->stack_addr - header, size;
+	unsigned char bytes[64];
 
 	if (heap->scheme == 3) {
 		notes->chunk_size = chunk_size(reading, task->stack_addr);
@@ -121,7 +128,8 @@ static void read_header(struct vmat_rtos_reading *reading, const struct vmat_tas
 	if (heap->scheme == 1 || !vmat_is_known(header) || (heap->scheme != 5 && !is_inside))
 		return;
 	size = vmat_rtos_block_size(reading, addr);
-	if (is_inside)
+	/* A header that cannot be read is not one that is damaged. */
+	if (is_inside && header <= sizeof(bytes) && vmat_rtos_bytes(reading, addr, bytes, header))
 		notes->header_addr = addr;
 	if (!vmat_is_known(size) || size <= header || size > SIZE_MAX_BYTES ||
 	    (is_inside && size > heap->size - (addr - heap->addr)))
@@ -158,13 +166,15 @@ void vmat_rtos_stacks_read(struct vmat_rtos_reading *reading)
 
 		read_header(reading, task, notes);
 		read_thread(reading, task, notes);
-		notes->low_fill = fill_up(reading, task->stack_addr, SIZE_MAX_BYTES);
+		notes->low_fill =
+			fill_up(reading, task->stack_addr, SIZE_MAX_BYTES, &notes->is_low_cut);
 		if (vmat_is_known(notes->end) && notes->end >= task->stack_addr &&
 		    notes->end - task->stack_addr < SIZE_MAX_BYTES)
 			notes->high_fill = fill_down(reading, notes->end + task->word,
-						     notes->end + task->word - task->stack_addr);
+						     notes->end + task->word - task->stack_addr,
+						     &notes->is_high_cut);
 		if (vmat_is_known(notes->high_fill) && notes->high_fill >= task->word &&
-		    notes->low_fill < task->word)
+		    notes->low_fill < task->word && !notes->is_low_cut)
 			rtos->grows_up = true;
 	}
 }
@@ -270,6 +280,7 @@ static void settle_left(const struct vmat_rtos *rtos, struct vmat_task *task,
 			const struct vmat_task_notes *notes)
 {
 	uint64_t fill = rtos->grows_up ? notes->high_fill : notes->low_fill;
+	bool is_cut = rtos->grows_up ? notes->is_high_cut : notes->is_low_cut;
 	size_t used = strlen(task->why);
 
 	if (!rtos->is_filled) {
@@ -278,8 +289,13 @@ static void settle_left(const struct vmat_rtos *rtos, struct vmat_task *task,
 	}
 	if (!vmat_is_known(fill))
 		return;
-	if (vmat_is_known(task->size) && fill > task->size)
+	if (vmat_is_known(task->size) && fill >= task->size) {
 		fill = task->size;
+	} else if (is_cut) {
+		snprintf(task->why + used, sizeof(task->why) - used,
+			 "; not all of its fill can be read");
+		return;
+	}
 	task->left_words = fill / task->word;
 	task->left = task->left_words * task->word;
 	if (vmat_is_known(task->size) && task->size)
@@ -406,6 +422,7 @@ int vmat_rtos_main_stack(struct vmat_rtos_reading *reading)
 	uint64_t top = vmat_rtos_addr(reading, RTOS_ESTACK), limit;
 	uint64_t size = vmat_rtos_datum(reading, RTOS_STACK_MIN_SIZE)->addr, fill;
 	struct vmat_task *task;
+	bool is_cut = false;
 
 	if (!vmat_target_process(reading->target)->firmware)
 		return 0;
@@ -429,8 +446,8 @@ int vmat_rtos_main_stack(struct vmat_rtos_reading *reading)
 	snprintf(task->why, sizeof(task->why),
 		 "symbols of the linker script; main() and interrupts use it");
 	/* FreeRTOS does not fill it; start-up code may. */
-	fill = fill_up(reading, limit, top - limit);
-	if (fill >= 8) {
+	fill = fill_up(reading, limit, top - limit, &is_cut);
+	if (fill >= 8 && !is_cut) {
 		task->left_words = fill / task->word;
 		task->left = task->left_words * task->word;
 		task->left_percent = 100 * task->left / task->size;

@@ -109,6 +109,26 @@ def stacks(image):
     expect("a stack pointer below the stack", image, "stacks", "overflow", '"waits": its stack pointer lies outside')
 
 
+def holes(image):
+    """A stack that the images hold only a part of: nothing is said of what was not read, and nobody is blamed for it."""
+    task = image.tasks["waits"]
+    low = int(task["stack"], 16)
+    for name, begin, end in (("the header of its block", low - 8, low), ("its first bytes", low, low + 64),
+                             ("its first bytes and the header", low - 8, low + 64), ("a part of its fill", low + 100, low + 104)):
+        parts = []
+        for i, (start, stop) in enumerate(((RAM, begin), (end, RAM + len(image.sound)))):
+            parts += ["--ram", f"{image.machine.image}.part{i}@{start:#x}"]
+            with open(f"{image.machine.image}.part{i}", "wb") as file:
+                file.write(image.sound[start - RAM:stop - RAM])
+        code, doc, err = rtos_check.ask("stacks", image.machine.elf, *parts)
+        row = next((row for row in doc.get("tasks") or [] if row["name"] == "waits"), None)
+        is_read = end <= low
+        t.ok(row and row["left_words"] == (task["free_words"] if is_read else None) and
+             (is_read or "not all of its fill" in row["why"]), f"an image without {name}: what is left", f"{row} {err}")
+        t.ok(not any('"waits"' in finding["text"] for finding in doc["findings"]), f"an image without {name}: no finding",
+             str(doc["findings"]))
+
+
 def heaps(image):
     start = image.at("xStart")
     first = image.word(start)
@@ -210,7 +230,7 @@ if why_not:
 else:
     with rtos_check.Machine("10-4") as machine:
         image = Image(machine)
-        for part in (lists, stacks, heaps, refusals, main_stack, noise):
+        for part in (lists, stacks, holes, heaps, refusals, main_stack, noise):
             t.section(lambda _, part=part: part(image))
     t.section(lambda _: unstarted())
 t.done()
