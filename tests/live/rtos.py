@@ -80,7 +80,10 @@ def beside():
         t.ok(code == 0 and len(doc["threads"]) == 1, "the threads are there, too")
         text = subprocess.run([tap.VMATLAS, "stacks", kernel.pid], capture_output=True, text=True).stdout
         t.ok("FreeRTOS V10.4" in text and "a_very_long_nam" in text, "as tables", text)
-    with subprocess.Popen(["sleep", "100"]) as other:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdin.write(b"?")
+        other.stdin.flush()
+        os.read(other.stdout.fileno(), 1)  # its program is loaded
         code, doc, err = rtos_check.ask("stacks", "--rtos", str(other.pid))
         t.ok(code == 6 and ("stripped" in err or "no FreeRTOS" in err), "a process without it says so", err)
         t.ok("tasks" not in rtos_check.ask("stacks", str(other.pid))[1], "and is not asked for it")
