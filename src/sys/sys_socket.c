@@ -165,7 +165,7 @@ static int parse_address(const char *text, struct sockaddr_storage *ret)
 
 static int port_of(int fd, unsigned *ret)
 {
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = { 0 };
 	socklen_t size = sizeof(bound);
 
 	if (getsockname(fd, (void *)&bound, &size))
