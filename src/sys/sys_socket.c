@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,16 +164,18 @@ static int parse_address(const char *text, struct sockaddr_storage *ret)
 	return inet_pton(AF_INET, host, &four->sin_addr) == 1 ? 0 : -EINVAL;
 }
 
+/* The port has the same place in addresses of both families, and the larger of them has room for both. */
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+	       "ports of both families");
+
 static int port_of(int fd, unsigned *ret)
 {
-	struct sockaddr_storage bound = { 0 };
+	struct sockaddr_in6 bound = { 0 };
 	socklen_t size = sizeof(bound);
 
 	if (getsockname(fd, (void *)&bound, &size))
 		return -errno;
-	*ret = ntohs(bound.ss_family == AF_INET6
-			     ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
-			     : ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+	*ret = ntohs(bound.sin6_port);
 	return 0;
 }
 
