@@ -31,7 +31,7 @@
 #define WORD 4
 #endif
 #ifndef GROWTH
-#define GROWTH -1
+#define GROWTH (-1)
 #endif
 #ifndef RECORD
 #define RECORD 0
