@@ -274,7 +274,7 @@ static void disk_apply(struct disk_content *content, const struct disk_step *ste
 		content->size = step->size;
 		return;
 	}
-	if (end > first)
+	if (content->data && end > first)
 		memcpy(content->data + step->offset + first, step->data + first, end - first);
 	if (until > content->size)
 		content->size = until;
