@@ -71,6 +71,37 @@ static void point_to_causes(struct vmat_judgement *judgement)
 	}
 }
 
+/* Was there enough to see that memory does not grow? Else nothing is said of it. */
+static bool is_growth_judged(const struct vmat_judgement *judgement)
+{
+	if (judgement->verdict == VMAT_VERDICT_STABLE)
+		return true;
+	if (judgement->verdict != VMAT_VERDICT_INSUFFICIENT_DATA)
+		return false;
+	for (size_t i = 0; i < judgement->findings_count; i++) {
+		if (!strcmp(judgement->findings[i].id, "data.few"))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The table of judge.c knows the least that a fault costs. Those that copy a page or break up a huge one cost several times that, so their
+ * churn stays below its share of time; sampled, it is known for what it is, and a verdict of stable beside it would contradict it.
+ */
+static void rule_churn(struct vmat_judgement *judgement, const struct vmat_fault_finding *fault,
+		       const struct vmat_finding *finding)
+{
+	if (finding->severity != VMAT_SEVERITY_BAD || !is_churn(fault->cause) ||
+	    !is_growth_judged(judgement))
+		return;
+	judgement->verdict = VMAT_VERDICT_FAULT_CHURN;
+	judgement->confidence = 0.9 * fault->confidence;
+	judgement->sure_after_ns = judgement->span_ns;
+	snprintf(judgement->sentence, sizeof(judgement->sentence), "fault churn: %.200s",
+		 finding->title);
+}
+
 void vmat_fault_findings_add(struct vmat_judgement *judgement,
 			     const struct vmat_fault_profile *profile)
 {
@@ -95,6 +126,7 @@ void vmat_fault_findings_add(struct vmat_judgement *judgement,
 		snprintf(finding.evidence, sizeof(finding.evidence), "%s", fault->evidence);
 		snprintf(finding.advice, sizeof(finding.advice), "%s", fault->advice);
 		has_advice |= fault->advice[0] && is_churn(fault->cause);
+		rule_churn(judgement, fault, &finding);
 		vmat_finding_add(judgement, &finding);
 	}
 	if (has_advice)

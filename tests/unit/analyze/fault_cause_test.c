@@ -286,6 +286,41 @@ static void test_as_findings(void **state)
 	assert_int_equal(judgement.findings[0].severity, VMAT_SEVERITY_INFO);
 }
 
+/* A verdict does not contradict a finding that is bad; first touches are none, and what grows stays what it is. */
+static void test_as_verdict(void **state)
+{
+	static const struct {
+		enum vmat_verdict before;
+		const char *finding;
+		unsigned faster;
+		enum vmat_kind kind;
+		enum vmat_verdict after;
+	} cases[] = {
+		{ VMAT_VERDICT_STABLE, "stable", 10, VMAT_KIND_HEAP, VMAT_VERDICT_FAULT_CHURN },
+		{ VMAT_VERDICT_STABLE, "stable", 1, VMAT_KIND_HEAP, VMAT_VERDICT_STABLE },
+		{ VMAT_VERDICT_STABLE, "stable", 10, VMAT_KIND_ANON, VMAT_VERDICT_STABLE },
+		{ VMAT_VERDICT_INSUFFICIENT_DATA, "data.noise", 10, VMAT_KIND_HEAP,
+		  VMAT_VERDICT_FAULT_CHURN },
+		{ VMAT_VERDICT_INSUFFICIENT_DATA, "data.few", 10, VMAT_KIND_HEAP,
+		  VMAT_VERDICT_INSUFFICIENT_DATA },
+		{ VMAT_VERDICT_LEAK, "leak.memory", 10, VMAT_KIND_HEAP, VMAT_VERDICT_LEAK },
+	};
+	struct made made;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct vmat_judgement judgement = { .verdict = cases[i].before };
+		struct vmat_finding finding = { .id = cases[i].finding };
+
+		make(&made, cases[i].kind, cases[i].kind == VMAT_KIND_HEAP ? 24 : 1000);
+		made.place[0].probes_unmapped = cases[i].kind == VMAT_KIND_HEAP ? 200 : 0;
+		vmat_finding_add(&judgement, &finding);
+		made.profile.span_ns /= cases[i].faster;
+		vmat_fault_findings_add(&judgement, &made.profile);
+		assert_int_equal(judgement.verdict, cases[i].after);
+	}
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -310,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_as_findings),
+		cmocka_unit_test(test_as_verdict),
 		cmocka_unit_test(test_names),
 	};
 
