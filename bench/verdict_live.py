@@ -21,7 +21,7 @@ BUILD = SRC / os.environ.get("BUILD", "build")
 
 TRUTH = {
     "flat": "stable", "noisy": "stable", "warm": "stable", "step": "stable", "cycle": "stable", "cache": "cache_filling",
-    "leak": "leak", "leak_slow": "leak", "leak_cycle": "leak", "fragment": "fragmentation", "arenas": "fragmentation",
+    "leak": "leak", "leak_slow": "leak", "leak_faint": "leak", "leak_cycle": "leak", "fragment": "fragmentation", "arenas": "fragmentation",
     "threads": "stacks", "unjoined": "stacks", "mappings": "mappings", "touched": "mappings", "untouched": "mappings",
     "churn_mmap": "fault_churn", "churn_trim": "fault_churn", "churn_dontneed": "fault_churn", "churn_fork": "fault_churn",
     "churn_file": "fault_churn", "churn_stack": "fault_churn", "churn_split": "fault_churn",
@@ -101,6 +101,7 @@ def main():
     args = parser.parse_args()
     runs = [(mode, seed) for seed in range(args.first, args.first + args.seeds) for mode in TRUTH if re.search(args.only, mode)]
     verdicts, causes, right, judged, below = (collections.Counter() for _ in range(5))
+    floors = collections.defaultdict(list)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for (mode, seed), doc in zip(runs, pool.map(lambda run: judge(*run, args.seconds), runs)):
             told = doc["verdict"]
@@ -112,6 +113,8 @@ def main():
                 print(f"  below {FLOORS_PROMISED} floors: {mode}, seed {seed}: {doc['lost_per_s'] / 1024:.0f} KiB/s: {doc['sentence']}", flush=True)
                 continue
             judged[mode] += 1
+            if TRUTH[mode] == "leak" and doc.get("floor_bytes_per_s"):
+                floors[mode].append(doc["lost_per_s"] / doc["floor_bytes_per_s"])
             verdicts[TRUTH[mode], told] += 1
             right[mode] += told == TRUTH[mode]
             if mode in CAUSES:
@@ -123,7 +126,8 @@ def main():
                     print(f"    {mode} {finding['severity']} {finding['id']}: {finding['evidence']}", flush=True)
     for mode, truth in TRUTH.items():
         if judged[mode] or below[mode]:
-            apart = f", below {FLOORS_PROMISED} floors: {below[mode]}" if below[mode] else ""
+            apart = f", by {min(floors[mode]):.1f} to {max(floors[mode]):.1f} floors" if floors[mode] else ""
+            apart += f"; below {FLOORS_PROMISED} floors: {below[mode]}" if below[mode] else ""
             print(f"{mode:24} {truth:18} {right[mode]:3} of {judged[mode]}{apart}")
     return 0 if report(verdicts, causes) else 1
 

@@ -126,6 +126,14 @@ static void step_leak_slow(unsigned tick)
 	lose(1 + random_next() % scaled(8 * KIB));
 }
 
+/* Near to what can just be seen in half a minute beside such requests. */
+static void step_leak_faint(unsigned tick)
+{
+	(void)tick;
+	requests(100, 8 * KIB);
+	lose(1 + random_next() % scaled(640));
+}
+
 /* Blocks are taken for half of a cycle and given back in the other half. */
 static void step_cycle(unsigned tick)
 {
@@ -434,6 +442,7 @@ static const struct {
 	{ "cycle", step_cycle },
 	{ "leak", step_leak },
 	{ "leak_slow", step_leak_slow },
+	{ "leak_faint", step_leak_faint },
 	{ "leak_cycle", step_leak_cycle },
 	{ "fragment", step_fragment },
 	{ "arenas", step_arenas },

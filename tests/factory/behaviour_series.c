@@ -284,6 +284,30 @@ static void be_trimming(struct process *p, struct now *now, size_t i)
 	now->held += (double)(random_next(&p->random) % 64) * MALLOC_PIECE;
 }
 
+/* A sample meets some of the files that come and go. */
+static void be_mapping_files(struct process *p, struct now *now, size_t i)
+{
+	be_churning(p, now, i);
+	now->regions = (double)(random_next(&p->random) % 4);
+	now->mapped_file = now->regions * PAGE * floor(1 + 2000 * p->b);
+}
+
+static void be_starting_threads(struct process *p, struct now *now, size_t i)
+{
+	p->has_kinds = p->c > 0.5;
+	be_churning(p, now, i);
+	now->threads = now->stacks = (double)(random_next(&p->random) % 5);
+	now->held += now->stacks * floor(3 + 60 * p->b) * PAGE;
+	now->regions = 2 * now->stacks;
+}
+
+/* What was given back of huge pages is away for a part of the time. */
+static void be_splitting(struct process *p, struct now *now, size_t i)
+{
+	be_churning(p, now, i);
+	now->held += 32 * MIB - (double)(random_next(&p->random) % 16) * MIB;
+}
+
 const struct behaviour behaviours[] = {
 	{ "flat", VMAT_VERDICT_STABLE, be_flat, 0, WHOLE },
 	{ "noisy", VMAT_VERDICT_STABLE, be_noisy, 0, WHOLE },
@@ -311,6 +335,9 @@ const struct behaviour behaviours[] = {
 	{ "memory never touched", VMAT_VERDICT_MAPPINGS, be_untouched, 0, WHOLE },
 	{ "churn of mappings", VMAT_VERDICT_FAULT_CHURN, be_churning, 0, WHOLE },
 	{ "churn of trims", VMAT_VERDICT_FAULT_CHURN, be_trimming, 0, WHOLE },
+	{ "churn of files", VMAT_VERDICT_FAULT_CHURN, be_mapping_files, 0, WHOLE },
+	{ "churn of stacks", VMAT_VERDICT_FAULT_CHURN, be_starting_threads, 0, WHOLE },
+	{ "churn of huge pages", VMAT_VERDICT_FAULT_CHURN, be_splitting, 0, WHOLE },
 };
 
 const size_t behaviours_count = sizeof(behaviours) / sizeof(*behaviours);
