@@ -3,6 +3,8 @@
  * vmatlas diff: what grew between two recordings, or between two times of one.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <vmatlas/analyze.h>
@@ -14,10 +16,19 @@
 
 #define SCHEMA "vmatlas/diff/1"
 
+struct moment {
+	struct vmat_sample sample;
+	uint64_t owners_ns; /* when the owners were read that are nearest; unknown: never */
+	struct vmat_owner_sample *owners;
+	size_t owners_count;
+};
+
 struct diff {
 	struct cli_series before, after; /* `after` is empty when both times are of one recording */
-	struct vmat_sample first, last;
+	struct moment first, last;
 	struct vmat_difference difference;
+	bool has_owners;
+	char why_not[300]; /* has_owners */
 };
 
 /* The number of the sample at `at_ns` from the first one on, or of the last one before. */
@@ -37,28 +48,72 @@ static size_t sample_at(const struct vmat_series *series, uint64_t at_ns)
 }
 
 /*
- * The sample of that number; what it does not know (kinds and heap are read seldom) as the samples around it know it:
- * the nearest one on the side of the other time first.
+ * The sample of that number; what it does not know (kinds, owners and heap are read seldom) as the samples around it know it:
+ * the nearest one on the side of the other time, and where none there does, on the other side.
  */
-static struct vmat_sample settled(const struct vmat_series *series, size_t at, bool is_forward)
+static struct moment settled(const struct vmat_series *series, size_t at, bool is_forward)
 {
-	struct vmat_sample sample = series->samples[at];
+	struct moment moment = { .sample = series->samples[at],
+				 .owners_ns = VMAT_UNKNOWN(VMAT_NOT_RECORDED) };
+	struct vmat_sample *sample = &moment.sample;
 
-	for (size_t i = 0; i < series->samples_count; i++) {
-		size_t from = is_forward ? at + i : at - i;
+	for (size_t i = 0; i < 2 * series->samples_count; i++) {
+		bool is_second = i >= series->samples_count;
+		size_t away = is_second ? i - series->samples_count : i;
+		size_t from = is_forward != is_second ? at + away : at - away;
 		const struct vmat_sample *other;
 
 		if (from >= series->samples_count)
-			break;
+			continue;
 		other = &series->samples[from];
 		for (unsigned m = 0; m < VMAT_METRIC_COUNT; m++)
-			if (!vmat_is_known(sample.values[m]))
-				sample.values[m] = other->values[m];
+			if (!vmat_is_known(sample->values[m]))
+				sample->values[m] = other->values[m];
 		for (unsigned k = 0; k < VMAT_KIND_COUNT; k++)
-			if (!vmat_is_known(sample.kinds[k].size))
-				sample.kinds[k] = other->kinds[k];
+			if (!vmat_is_known(sample->kinds[k].size))
+				sample->kinds[k] = other->kinds[k];
+		if (!vmat_is_known(moment.owners_ns) && other->marks & VMAT_SAMPLE_OWNERS)
+			moment.owners_ns = other->mono_ns;
 	}
-	return sample;
+	return moment;
+}
+
+/* 0, or an exit code; 0 and no owners where the recording has none. */
+static int read_owners(struct diff *diff, struct moment *moment, const struct cli_series *series,
+		       const char *path)
+{
+	struct vmat_error err = { 0 };
+	int r = vmat_recording_owners(series->recording, series->index, moment->owners_ns,
+				      &moment->owners, &moment->owners_count, &err);
+
+	if (!r && vmat_is_known(moment->owners_ns))
+		return CLI_OK;
+	diff->has_owners = false;
+	if (!r)
+		snprintf(err.text, sizeof(err.text),
+			 "%.200s holds no owners of this process: its map could not be read", path);
+	else if (r != -ENODATA)
+		return cli_fail(&err);
+	snprintf(diff->why_not, sizeof(diff->why_not), "%.299s", err.text);
+	return CLI_OK;
+}
+
+static int compare(struct diff *diff, const struct cli_args *args)
+{
+	bool is_one = args->operands_count == 1;
+	int code;
+
+	vmat_difference_find(&diff->difference, &diff->first.sample, &diff->last.sample);
+	diff->has_owners = true;
+	code = read_owners(diff, &diff->first, &diff->before, args->operands[0]);
+	if (!code)
+		code = read_owners(diff, &diff->last, is_one ? &diff->before : &diff->after,
+				   args->operands[is_one ? 0 : 1]);
+	if (!code && diff->has_owners)
+		vmat_difference_add_owners(&diff->difference, diff->first.owners,
+					   diff->first.owners_count, diff->last.owners,
+					   diff->last.owners_count);
+	return code;
 }
 
 static int read_both(struct diff *diff, const struct cli_args *args)
@@ -86,8 +141,7 @@ static int read_both(struct diff *diff, const struct cli_args *args)
 				       args->operands[a->samples_count ? 1 : 0]);
 	diff->first = settled(a, is_one ? sample_at(a, from_ns) : a->samples_count - 1, is_one);
 	diff->last = settled(b, sample_at(b, to_ns), false);
-	vmat_difference_find(&diff->difference, &diff->first, &diff->last);
-	return CLI_OK;
+	return compare(diff, args);
 }
 
 static void write_head(const struct diff *diff, const struct cli_output *output)
@@ -112,6 +166,7 @@ static int write_json(const struct diff *diff, const struct cli_output *output,
 	vmat_json_begin(json, NULL);
 	vmat_json_string(json, "schema", SCHEMA);
 	vmat_json_number(json, "grown_bytes", diff->difference.grown_bytes);
+	vmat_json_bool(json, "has_owners", diff->has_owners);
 	r = cli_output_json(output, json, rows);
 	vmat_json_end(json);
 	finished = vmat_json_finish(json);
@@ -136,6 +191,8 @@ static int tell(const struct diff *diff, const struct cli_output *output, uint64
 	}
 	if (diff->before.note[0])
 		cli_warn("%s", diff->before.note);
+	if (!diff->has_owners)
+		cli_warn("%s", diff->why_not);
 	return cli_written(r, is_bad ? CLI_JUDGED_BAD : CLI_OK);
 }
 
@@ -152,6 +209,8 @@ static int diff_run(const struct cli_args *args)
 		code = read_both(&diff, args);
 	if (!code)
 		code = tell(&diff, &output, fail_over);
+	free(diff.first.owners);
+	free(diff.last.owners);
 	cli_series_free(&diff.before);
 	cli_series_free(&diff.after);
 	return code;
@@ -179,8 +238,9 @@ static const struct cli_example examples[] = {
 
 static const char *const text[] = {
 	"Shows what grew between the ends of two recordings of vmatlas record, or within one: the numbers of the process, then "
-	"the kinds of region, the most grown first.",
-	"Owners are not recorded, only kinds: vmatlas map --tree shows them of a living process.",
+	"the kinds of region, the most grown first, then those owners of regions (files, libraries, names) that changed.",
+	"The 64 largest owners are recorded by name, the smaller ones of a kind as (others). Regions of malloc and stacks have none, only "
+	"their kind.",
 	NULL,
 };
 

@@ -88,7 +88,7 @@ int cli_recorder_add(struct cli_recorder *recorder, const char *spec, struct vma
 		.size = sizeof(options),
 		.interval_ns = recorder->interval_ns,
 		.budget = recorder->budget,
-		.want = VMAT_SAMPLER_KINDS,
+		.want = VMAT_SAMPLER_KINDS | VMAT_SAMPLER_OWNERS,
 		.kinds_interval_ns = KINDS_INTERVAL_S * SECOND_NS,
 	};
 	struct cli_recorded *process = one_more(recorder);
@@ -143,8 +143,12 @@ static void measure(struct cli_recorder *recorder, struct cli_recorded *process)
 			vmat_store_event(recorder->store, process->number, &tick.events[i], NULL);
 	}
 	vmat_keeper_add(&process->keeper, &tick, r > 0);
-	if (r > 0 && vmat_store_sample(recorder->store, process->number, &tick.sample, NULL) == 0)
+	if (r > 0 && vmat_store_sample(recorder->store, process->number, &tick.sample, NULL) == 0) {
 		process->samples++;
+		if (tick.sample.marks & VMAT_SAMPLE_OWNERS)
+			vmat_store_owners(recorder->store, process->number, tick.owners,
+					  tick.owners_count, NULL);
+	}
 	if (r > 0)
 		return;
 	process->sampler = vmat_sampler_close(process->sampler);

@@ -142,38 +142,36 @@ int cli_series_read(struct cli_series *ret, const char *path, const char *pid)
 {
 	struct vmat_recording_options options = { .size = sizeof(options) };
 	const struct vmat_recorded *processes;
-	struct vmat_recording *recording;
 	struct vmat_error err = { 0 };
 	uint64_t stride = 1;
-	size_t index = 0;
 	int r, code;
 
 	memset(ret, 0, sizeof(*ret));
-	r = vmat_recording_open(&recording, path, &options, &err);
+	r = vmat_recording_open(&ret->recording, path, &options, &err);
 	if (r < 0) {
 		err.code = r;
 		return cli_fail(&err);
 	}
-	r = (int)vmat_recording_processes(recording, &processes);
-	code = choose(&index, processes, (size_t)r, path, pid);
+	r = (int)vmat_recording_processes(ret->recording, &processes);
+	code = choose(&ret->index, processes, (size_t)r, path, pid);
 	if (!code) {
-		r = vmat_recording_series(recording, index, &ret->series, &stride, &err);
-		ret->is_recorded = r >= 0;
+		r = vmat_recording_series(ret->recording, ret->index, &ret->series, &stride, &err);
 		err.code = r;
 		code = r < 0 ? cli_fail(&err) : CLI_OK;
 	}
 	if (!code && stride > 1)
 		snprintf(ret->note, sizeof(ret->note), "every %" PRIu64 "th sample is looked at",
 			 stride);
-	vmat_recording_close(recording);
 	return code;
 }
 
 void cli_series_free(struct cli_series *series)
 {
-	if (series->is_recorded)
+	if (series->recording) {
 		vmat_recording_series_free(&series->series);
-	else
+		vmat_recording_close(series->recording);
+	} else {
 		vmat_keeper_deinit(&series->keeper);
+	}
 	memset(series, 0, sizeof(*series));
 }

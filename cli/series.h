@@ -6,14 +6,16 @@
 #define CLI_SERIES_H
 
 #include <vmatlas/sample.h>
+#include <vmatlas/store.h>
 
 #include "command.h"
 
 struct cli_series {
 	struct vmat_series series;
-	struct vmat_keeper keeper; /* of a living process: owns the series */
-	bool is_recorded;          /* the recording's owns it */
-	char note[256];            /* what is missing in it; "" */
+	struct vmat_keeper keeper;        /* of a living process: owns the series */
+	struct vmat_recording *recording; /* open until it is freed; NULL: watched now */
+	size_t index;                     /* of the process in it */
+	char note[256];                   /* what is missing in it; "" */
 };
 
 /* Is the operand a recording? */

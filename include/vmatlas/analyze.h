@@ -96,26 +96,35 @@ struct vmat_change {
 	bool is_kind;
 	enum vmat_metric metric; /* unless is_kind */
 	enum vmat_kind kind;
+	const char *owner; /* of regions of that kind; NULL: of all of them, or a metric */
 	uint64_t before,
 		after; /* bytes, or counts of a metric that is one; unknown where either moment lacks it */
-	uint64_t before_rss, after_rss; /* of a kind; else unknown */
+	uint64_t before_rss, after_rss; /* of a kind, or an owner; else unknown */
 	uint64_t before_count, after_count;
 };
 
-#define VMAT_CHANGES_MAX (VMAT_METRIC_COUNT + VMAT_KIND_COUNT)
+#define VMAT_CHANGES_MAX (VMAT_METRIC_COUNT + VMAT_KIND_COUNT + 2 * VMAT_OWNERS_MAX)
 
 /* What differs between two samples, of one process or of two. */
 struct vmat_difference {
 	struct vmat_change changes
-		[VMAT_CHANGES_MAX]; /* metrics in their order, then kinds, the most grown first */
+		[VMAT_CHANGES_MAX]; /* metrics in their order, then kinds, then owners, the most grown first */
 	size_t count;
-	size_t metrics_count; /* of them */
+	size_t metrics_count, kinds_count; /* of them */
 	uint64_t
 		grown_bytes; /* of memory that is held: resident anonymous and swapped; 0 when it shrank; unknown when it is */
 };
 
 void vmat_difference_find(struct vmat_difference *ret, const struct vmat_sample *before,
 			  const struct vmat_sample *after);
+
+/*
+ * Adds, behind the kinds, those owners whose regions differ. The names live in the two lists. One that is told at one time only had
+ * nothing at the other; but if the small ones of its kind were one sum there, it is unknown what it had.
+ */
+void vmat_difference_add_owners(struct vmat_difference *difference,
+				const struct vmat_owner_sample *before, size_t before_count,
+				const struct vmat_owner_sample *after, size_t after_count);
 
 /* Is the metric a number of bytes, rather than a count or a time? */
 bool vmat_metric_is_bytes(enum vmat_metric metric);

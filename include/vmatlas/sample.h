@@ -9,7 +9,7 @@
  *   series  the samples and events of one process in the order of time: what is judged (analyze.h), recorded (store.h)
  *           and shown
  *
- *   tick    one sample, and the events since the sample before
+ *   tick    one sample, the owners of the regions where they were read, and the events since the sample before
  *
  * A series is plain data and may be made by hand. A sampler measures a living process, a keeper makes a series of it
  * whose memory is bounded.
@@ -57,6 +57,7 @@ struct vmat_kind_sample {
 enum vmat_sample_mark {
 	VMAT_SAMPLE_KINDS_PARTIAL = 1,    /* the map changed while it was read */
 	VMAT_SAMPLE_HEAP_APPROXIMATE = 2, /* the heap was walked while the process ran */
+	VMAT_SAMPLE_OWNERS = 4,           /* regions were read by owner, too, at this tick */
 };
 
 struct vmat_sample {
@@ -110,10 +111,28 @@ struct vmat_series {
 	size_t events_count;
 };
 
+/* How many owners of a tick have their own names; the smaller ones are one for each kind. */
+#define VMAT_OWNERS_NAMED 64
+#define VMAT_OWNERS_MAX   (VMAT_OWNERS_NAMED + VMAT_KIND_COUNT)
+#define VMAT_OWNERS_REST  "(others)"
+
+/*
+ * The regions of one kind and one owner. Where no owner is known, and where a thread or malloc is what the kind says already,
+ * there is none: it is what the kind has beyond its owners.
+ */
+struct vmat_owner_sample {
+	enum vmat_kind kind;
+	char name[272]; /* struct vmat_owner's owner, cut; VMAT_OWNERS_REST */
+	uint64_t count, size, rss;
+};
+
 #define VMAT_TICK_EVENTS_MAX 32
 
 struct vmat_tick {
 	struct vmat_sample sample;
+	struct vmat_owner_sample
+		owners[VMAT_OWNERS_MAX]; /* if the sample is marked with VMAT_SAMPLE_OWNERS */
+	size_t owners_count;
 	struct vmat_event
 		events[VMAT_TICK_EVENTS_MAX]; /* in the order of time, before the sample */
 	size_t events_count;
@@ -125,6 +144,7 @@ enum vmat_sampler_want {
 		1, /* regions by kind, when the cheap facts say that the map has changed */
 	VMAT_SAMPLER_HEAP =
 		2, /* walk the heap, without stopping the process; needs VMAT_SAMPLER_KINDS */
+	VMAT_SAMPLER_OWNERS = 4, /* regions by owner whenever they are read by kind */
 };
 
 struct vmat_sampler_options {

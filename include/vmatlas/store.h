@@ -61,6 +61,12 @@ int vmat_store_process(struct vmat_store *store, const struct vmat_series *who, 
  */
 int vmat_store_sample(struct vmat_store *store, uint32_t process, const struct vmat_sample *sample,
 		      struct vmat_error *err);
+/*
+ * The owners of the sample that was added last, which is of this process (else -EINVAL). To keep a recording small, those of a
+ * sample are passed over when owners have come and gone too fast: 64 KiB of rows at once, and 10 bytes a second on average.
+ */
+int vmat_store_owners(struct vmat_store *store, uint32_t process,
+		      const struct vmat_owner_sample *owners, size_t count, struct vmat_error *err);
 int vmat_store_event(struct vmat_store *store, uint32_t process, const struct vmat_event *event,
 		     struct vmat_error *err);
 /* What was judged of a process, in place of what was judged before. */
@@ -129,6 +135,14 @@ size_t vmat_recording_processes(const struct vmat_recording *recording,
  */
 int vmat_recording_series(struct vmat_recording *recording, size_t index, struct vmat_series *ret,
 			  uint64_t *ret_stride, struct vmat_error *err);
+/*
+ * The owners of regions of the process with this index, as they were at a time of CLOCK_MONOTONIC: that of a sample that is marked
+ * with VMAT_SAMPLE_OWNERS. *ret is freed with free().
+ * Errors: -ENODATA the recording is of a schema that had no owners yet; those of vmat_recording_open.
+ */
+int vmat_recording_owners(struct vmat_recording *recording, size_t index, uint64_t mono_ns,
+			  struct vmat_owner_sample **ret, size_t *ret_count,
+			  struct vmat_error *err);
 /* Frees what a series holds. */
 void vmat_recording_series_free(struct vmat_series *series);
 

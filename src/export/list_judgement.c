@@ -81,11 +81,13 @@ enum {
 	CHANGE_RSS_AFTER,
 	CHANGE_COUNT_BEFORE,
 	CHANGE_COUNT_AFTER,
+	CHANGE_OWNER,
 };
 
 static const struct vmat_column change_columns[] = {
 	[CHANGE_WHAT] = { "WHAT", "what", VMAT_TYPE_STRING, EVERYWHERE, 0,
-			  "a number of the process (rss_anon), or a kind of region (kind heap)",
+			  "a number of the process (rss_anon), a kind of region (kind heap), or the "
+			  "regions of a kind that one owner has (owner file)",
 			  "the samples" },
 	[CHANGE_BEFORE] = { "BEFORE", "before", VMAT_TYPE_BYTES, EVERYWHERE, 0,
 			    "its size at first; of what is counted, the count",
@@ -98,7 +100,7 @@ static const struct vmat_column change_columns[] = {
 			    "by how much it shrank; 0 when it did not", "BEFORE less AFTER" },
 	[CHANGE_RSS_BEFORE] = { "RSS_BEFORE", "rss_before", VMAT_TYPE_BYTES,
 				VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0,
-				"of a kind of region, what was resident at first",
+				"of a kind of region, or of an owner, what was resident at first",
 				"the first sample" },
 	[CHANGE_RSS_AFTER] = { "RSS_AFTER", "rss_after", VMAT_TYPE_BYTES,
 			       VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0, "likewise at last",
@@ -110,6 +112,10 @@ static const struct vmat_column change_columns[] = {
 	[CHANGE_COUNT_AFTER] = { "COUNT_AFTER", "count_after", VMAT_TYPE_COUNT,
 				 VMAT_SHOW_WIDE | VMAT_SHOW_JSON, 0, "likewise at last",
 				 "the last sample" },
+	[CHANGE_OWNER] = { "OWNER", "owner", VMAT_TYPE_STRING, EVERYWHERE, 0,
+			   "who has them: as in map, without the numbers of threads and arenas; "
+			   "(others): the small ones in one",
+			   "map.regions: OWNER", .ample = 1 },
 };
 
 static uint64_t more(uint64_t before, uint64_t after)
@@ -128,7 +134,10 @@ static void change_cell(const void *model, size_t row, size_t column, struct vma
 
 	switch (column) {
 	case CHANGE_WHAT:
-		snprintf(ret->room, sizeof(ret->room), "%s%s", change->is_kind ? "kind " : "",
+		snprintf(ret->room, sizeof(ret->room), "%s%s",
+			 change->owner     ? "owner "
+			 : change->is_kind ? "kind "
+					   : "",
 			 change->is_kind ? vmat_kind_name(change->kind)
 					 : vmat_metric_name(change->metric));
 		ret->text = ret->room;
@@ -157,6 +166,9 @@ static void change_cell(const void *model, size_t row, size_t column, struct vma
 	case CHANGE_COUNT_AFTER:
 		ret->number = change->after_count;
 		break;
+	case CHANGE_OWNER:
+		ret->text = change->owner ? change->owner : "";
+		break;
 	}
 }
 
@@ -166,5 +178,6 @@ const struct vmat_list vmat_list_changes = {
 	.columns = change_columns,
 	.columns_count = VMAT_COLUMNS_COUNT(change_columns),
 	.cell = change_cell,
-	.meaning = "one number at two times; kinds of region, the most grown first",
+	.meaning =
+		"one number at two times; kinds of region, then their owners, the most grown first",
 };

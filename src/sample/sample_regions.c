@@ -217,6 +217,8 @@ static int read_all(struct vmat_sampler *sampler, struct vmat_tick *tick, bool h
 	if (regions->is_read && regions->count != atlas->map->count)
 		vmat_tick_add(tick, VMAT_EVENT_MAP_CHANGED, atlas->map->count, "");
 	err = take_libraries(sampler, tick, atlas);
+	if (!err && sampler->options.want & VMAT_SAMPLER_OWNERS)
+		err = vmat_sample_owners(tick, atlas);
 	if (!err && has_heap)
 		err = read_heap(sampler, sample, atlas);
 	regions->is_read = true;

@@ -341,7 +341,7 @@ int vmat_sampler_tick(struct vmat_sampler *sampler, struct vmat_tick *ret)
 	uint64_t cpu_ns = vmat_sys_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	int err;
 
-	ret->events_count = ret->events_dropped = 0;
+	ret->events_count = ret->events_dropped = ret->owners_count = 0;
 	vmat_sample_init(&ret->sample);
 	vmat_sample_clocks(&ret->sample);
 	if (sampler->has_before) {

@@ -66,6 +66,9 @@ void vmat_sample_clock_events(struct vmat_tick *tick, const struct vmat_sample *
 /* Reads regions and heap if they are worth it now and the budget has it. 0 or -ENOMEM. */
 int vmat_sample_regions(struct vmat_sampler *sampler, struct vmat_tick *tick);
 
+/* Sums the regions by kind and owner, and marks the sample. 0 or -ENOMEM. */
+int vmat_sample_owners(struct vmat_tick *tick, const struct vmat_atlas *atlas);
+
 /* Forgets what was known of the regions: of another program. */
 void vmat_sample_regions_reset(struct vmat_sampler *sampler);
 

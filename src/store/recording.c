@@ -105,8 +105,9 @@ static int look_at_file(struct vmat_recording *recording, struct header *header,
 				      "%.200s: a recording of schema %u, and this vmatlas knows "
 				      "schema %d\nRead it with the vmatlas that wrote it, or newer",
 				      path, header->version, STORE_VERSION);
-	if (header->version != STORE_VERSION)
+	if (!header->version)
 		return refuse(err, -EBADMSG, path, "a recording of no schema that ever was");
+	recording->version = header->version;
 	recording->is_growing = vmat_sys_is_claimed(fd);
 	return 0;
 }
@@ -237,12 +238,20 @@ const char *recording_string(struct vmat_recording *recording, const char *text)
 	return vmat_strings_intern(&recording->strings, text, strlen(text));
 }
 
-/* The schema is ours, letter for letter. */
+/* The first object from this one on that the version of the recording has. */
+static size_t next_object(const struct vmat_recording *recording, size_t at)
+{
+	while (at < store_objects_count && store_objects[at].since > recording->version)
+		at++;
+	return at;
+}
+
+/* The schema is that of its version, letter for letter. */
 static int check_schema(struct vmat_recording *recording, struct vmat_error *err)
 {
 	recording_autofinalize sqlite3_stmt *statement = recording_query(
 		recording, "SELECT type, name, sql FROM sqlite_schema ORDER BY rowid", err);
-	size_t count = 0;
+	size_t count = next_object(recording, 0);
 	int r;
 
 	if (!statement)
@@ -264,7 +273,7 @@ static int check_schema(struct vmat_recording *recording, struct vmat_error *err
 				"its tables are not those of a recording, or somebody "
 				"has added to them",
 				err);
-		count++;
+		count = next_object(recording, count + 1);
 	}
 	if (!r && count != store_objects_count)
 		return recording_lies(recording, "tables are missing", err);

@@ -16,6 +16,7 @@ struct vmat_recording {
 	uint64_t samples_max, work_max;
 	uint64_t work; /* steps of SQLite's machine since the call began */
 	bool is_growing, is_whole;
+	uint32_t version; /* of its schema */
 	struct vmat_strings strings;
 	struct vmat_fact *facts;
 	size_t facts_count;
@@ -44,6 +45,9 @@ int recording_lies(const struct vmat_recording *recording, const char *what,
 
 /* Called at the beginning of each call of the user: the work is counted anew. */
 void recording_begin(struct vmat_recording *recording);
+
+/* The kind of that name; VMAT_KIND_COUNT for one that a newer vmatlas may know. */
+size_t recording_find_kind(const char *name);
 
 /* A copy that lives as long as the recording; equal texts are one. NULL: no memory. */
 const char *recording_string(struct vmat_recording *recording, const char *text);

@@ -59,7 +59,7 @@ static int begin_beside(struct reader *reader, struct beside *beside, const char
 }
 
 /* What a newer vmatlas may name and this one does not know is passed over. */
-static size_t find_kind(const char *name)
+size_t recording_find_kind(const char *name)
 {
 	size_t i = 0;
 
@@ -71,7 +71,7 @@ static size_t find_kind(const char *name)
 static int take_kind(struct reader *reader)
 {
 	struct store_row row = { .statement = reader->kinds.statement };
-	size_t kind = find_kind(store_text(&row, 1));
+	size_t kind = recording_find_kind(store_text(&row, 1));
 	struct vmat_kind_sample sample = {
 		.count = store_number_or_null(&row, 2),
 		.size = store_number_or_null(&row, 3),
@@ -147,7 +147,7 @@ static int take_sample(struct reader *reader, sqlite3_stmt *statement, struct vm
 	struct store_row row = { .statement = statement };
 	int64_t tick = number_or_all(&row, COL_TICK);
 	uint64_t after = store_number(&row, COL_AFTER);
-	bool has_kinds = store_number(&row, COL_HAS_KINDS) != 0;
+	uint64_t has_kinds = store_number(&row, COL_HAS_KINDS);
 	int r;
 
 	sample->mono_ns = store_number(&row, COL_MONO) + after;
@@ -162,7 +162,9 @@ static int take_sample(struct reader *reader, sqlite3_stmt *statement, struct vm
 	r = catch_up(reader, tick);
 	for (int i = 0; i < VMAT_METRIC_COUNT; i++)
 		sample->values[i] = known_or_why(sample->values[i], reader->slots[i]);
-	fill_kinds(reader, sample, has_kinds);
+	fill_kinds(reader, sample, has_kinds != 0);
+	if (has_kinds == STORE_HAS_OWNERS && reader->recording->version >= STORE_VERSION_OWNERS)
+		sample->marks |= VMAT_SAMPLE_OWNERS;
 	return r;
 }
 

@@ -230,6 +230,23 @@ int vmat_store_sample(struct vmat_store *store, uint32_t process, const struct v
 	return 0;
 }
 
+int vmat_store_owners(struct vmat_store *store, uint32_t process,
+		      const struct vmat_owner_sample *owners, size_t count, struct vmat_error *err)
+{
+	struct store_sample *waiting =
+		store->samples_count ? &store->samples[store->samples_count - 1] : NULL;
+
+	if (!waiting || waiting->process != process || waiting->owners || count > VMAT_OWNERS_MAX)
+		return vmat_error_set(err, -EINVAL, "owners without their sample");
+	waiting->owners = calloc(count + 1, sizeof(*owners));
+	if (!waiting->owners)
+		return no_memory(err);
+	if (count)
+		memcpy(waiting->owners, owners, count * sizeof(*owners));
+	waiting->owners_count = count;
+	return 0;
+}
+
 int vmat_store_event(struct vmat_store *store, uint32_t process, const struct vmat_event *event,
 		     struct vmat_error *err)
 {
@@ -267,6 +284,8 @@ int vmat_store_judgement(struct vmat_store *store, uint32_t process,
 /* After a commit: nothing waits. After one that failed: no samples wait, and no row is known to be there. */
 static void settle(struct vmat_store *store, bool is_committed)
 {
+	for (size_t i = 0; i < store->samples_count; i++)
+		free(store->samples[i].owners);
 	store->samples_count = 0;
 	free(store->samples);
 	store->samples = NULL;
@@ -275,6 +294,7 @@ static void settle(struct vmat_store *store, bool is_committed)
 
 		process->is_fresh |= !is_committed;
 		process->is_stored |= is_committed;
+		store_owners_settle(&process->owners, is_committed);
 		if (is_committed) {
 			free(process->judgement);
 			process->judgement = NULL;
@@ -337,6 +357,8 @@ int vmat_store_commit(struct vmat_store *store, struct vmat_error *err)
 void store_free(struct vmat_store *store)
 {
 	settle(store, true);
+	for (size_t i = 0; i < store->processes_count; i++)
+		free(store->processes[i].owners.committed);
 	for (size_t i = 0; i < STORE_STATEMENTS; i++)
 		sqlite3_finalize(store->statements[i]);
 	sqlite3_close(store->db);

@@ -16,11 +16,20 @@ struct store_fact {
 struct store_sample {
 	uint32_t process;
 	struct vmat_sample sample;
+	struct vmat_owner_sample *owners; /* NULL: not read at this tick */
+	size_t owners_count;
 };
 
 struct store_event {
 	uint32_t process;
 	struct vmat_event event;
+};
+
+/* The owners of a process: as the last committed rows say, and as this transaction has written them, if it has. */
+struct store_owners {
+	struct vmat_owner_sample *committed, *written;
+	size_t committed_count, written_count;
+	uint64_t first_ns, spent; /* bytes of rows since then */
 };
 
 struct store_process {
@@ -32,6 +41,7 @@ struct store_process {
 	int64_t last_tick; /* of its last sample; -1: none */
 	uint8_t reasons[STORE_SLOTS];
 	struct vmat_kind_sample kinds[VMAT_KIND_COUNT];
+	struct store_owners owners;
 	struct vmat_judgement *judgement; /* that waits; NULL: none */
 };
 
@@ -41,6 +51,7 @@ enum store_statement {
 	STORE_TICK,
 	STORE_SAMPLE,
 	STORE_KIND,
+	STORE_OWNER,
 	STORE_UNKNOWN,
 	STORE_EVENT,
 	STORE_JUDGEMENT,
@@ -74,5 +85,16 @@ void store_free(struct vmat_store *store);
 /* store_write.c: makes the statements; writes all that waits. 0 or a negative errno. */
 int store_prepare(struct vmat_store *store);
 int store_write_all(struct vmat_store *store);
+
+/*
+ * store_owners.c: the rows that turn the owners that were written last into those of this sample. 1; 0 when the process has come to
+ * the end of its allowance; or -ENOMEM. *ret is freed with free().
+ */
+int store_owners_rows(struct store_process *process, const struct store_sample *waiting,
+		      struct vmat_owner_sample **ret, size_t *ret_count);
+/* They are written: from now on they are those of the sample, which gives its own away. */
+void store_owners_take(struct store_owners *owners, struct store_sample *waiting);
+/* At the end of a transaction. */
+void store_owners_settle(struct store_owners *owners, bool is_committed);
 
 #endif

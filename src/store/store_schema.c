@@ -17,40 +17,54 @@ const char store_metric_columns[] = METRICS;
  */
 const struct store_object store_objects[] = {
 	{ "table", "fact",
-	  "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID" },
+	  "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID", 1 },
 	{ "table", "process",
 	  "CREATE TABLE process (id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, start_ns INTEGER, "
-	  "name TEXT NOT NULL, command TEXT NOT NULL, interval_ns INTEGER NOT NULL)" },
+	  "name TEXT NOT NULL, command TEXT NOT NULL, interval_ns INTEGER NOT NULL)",
+	  1 },
 	{ "table", "tick",
 	  "CREATE TABLE tick (id INTEGER PRIMARY KEY, mono_ns INTEGER NOT NULL, "
-	  "boot_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL)" },
+	  "boot_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL)",
+	  1 },
 	{ "table", "sample",
 	  "CREATE TABLE sample (tick INTEGER, process INTEGER, after_ns INTEGER NOT NULL, "
-	  "has_kinds INTEGER NOT NULL, " METRICS ", PRIMARY KEY (tick, process)) WITHOUT ROWID" },
+	  "has_kinds INTEGER NOT NULL, " METRICS ", PRIMARY KEY (tick, process)) WITHOUT ROWID",
+	  1 },
 	{ "table", "region_kind",
 	  "CREATE TABLE region_kind (tick INTEGER, process INTEGER, kind TEXT, count INTEGER, "
-	  "size INTEGER, rss INTEGER, PRIMARY KEY (tick, process, kind)) WITHOUT ROWID" },
+	  "size INTEGER, rss INTEGER, PRIMARY KEY (tick, process, kind)) WITHOUT ROWID",
+	  1 },
+	{ "table", "region_owner",
+	  "CREATE TABLE region_owner (tick INTEGER, process INTEGER, kind TEXT, owner TEXT, "
+	  "count INTEGER, size INTEGER, rss INTEGER, "
+	  "PRIMARY KEY (tick, process, kind, owner)) WITHOUT ROWID",
+	  STORE_VERSION_OWNERS },
 	{ "table", "unknown",
 	  "CREATE TABLE unknown (tick INTEGER, process INTEGER, what TEXT, reason TEXT NOT NULL, "
-	  "PRIMARY KEY (tick, process, what)) WITHOUT ROWID" },
+	  "PRIMARY KEY (tick, process, what)) WITHOUT ROWID",
+	  1 },
 	{ "table", "event",
 	  "CREATE TABLE event (id INTEGER PRIMARY KEY, process INTEGER NOT NULL, "
 	  "mono_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, type TEXT NOT NULL, number INTEGER, "
-	  "text TEXT NOT NULL)" },
+	  "text TEXT NOT NULL)",
+	  1 },
 	{ "table", "judgement",
 	  "CREATE TABLE judgement (process INTEGER PRIMARY KEY, verdict TEXT NOT NULL, "
 	  "confidence REAL, growth_bytes_per_s REAL, floor_bytes_per_s REAL, span_ns INTEGER, "
-	  "sure_after_ns INTEGER, sentence TEXT NOT NULL)" },
+	  "sure_after_ns INTEGER, sentence TEXT NOT NULL)",
+	  1 },
 	{ "table", "finding",
 	  "CREATE TABLE finding (process INTEGER, place INTEGER, id TEXT NOT NULL, "
 	  "severity TEXT NOT NULL, weight REAL, title TEXT NOT NULL, evidence TEXT NOT NULL, "
-	  "advice TEXT NOT NULL, PRIMARY KEY (process, place)) WITHOUT ROWID" },
+	  "advice TEXT NOT NULL, PRIMARY KEY (process, place)) WITHOUT ROWID",
+	  1 },
 	{ "view", "series",
 	  "CREATE VIEW series AS SELECT process.id AS process, pid, name, "
 	  "datetime((tick.wall_ns + after_ns) / 1000000000, 'unixepoch') AS time, "
 	  "(tick.mono_ns + after_ns) / 1e9 AS seconds, " METRICS
 	  " FROM tick JOIN sample ON sample.tick = tick.id "
-	  "JOIN process ON process.id = sample.process" },
+	  "JOIN process ON process.id = sample.process",
+	  1 },
 };
 
 const size_t store_objects_count = sizeof(store_objects) / sizeof(store_objects[0]);

@@ -13,14 +13,19 @@
 #include "store/store_sqlite.h"
 
 #define STORE_APPLICATION_ID 0x564d4174 /* "VMAt", at offset 68 of the file */
-#define STORE_VERSION        1          /* user_version, at offset 60 */
+#define STORE_VERSION        2          /* user_version, at offset 60 */
+#define STORE_VERSION_OWNERS 2          /* the first with owners */
 
 struct store_object {
 	const char *type, *name, *sql;
+	unsigned since; /* the first version that has it */
 };
 
 extern const struct store_object store_objects[];
 extern const size_t store_objects_count;
+
+/* What sample.has_kinds says: were regions read at this tick, and were they written by owner, too? */
+enum store_has_kinds { STORE_HAS_KINDS = 1, STORE_HAS_OWNERS = 2 };
 
 /* Columns of the table sample, in the order of enum vmat_metric, with commas between them. */
 extern const char store_metric_columns[];

@@ -4,12 +4,13 @@
  *
  * A tick has the clocks of its first sample; further samples say how much later they were taken. Where the clocks of a sample
  * do not run beside those of the tick (it was set, or the machine slept), or the process has a sample in it already, another tick begins.
- * A kind of region has a row when it changed, and so has the reason why a fact is unknown.
+ * A kind of region has a row when it changed, and so have an owner and the reason why a fact is unknown.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "store/store_priv.h"
 
 enum { CLOCKS_APART_NS = 1000000, TICK_LASTS_NS = 1000000000 };
@@ -21,6 +22,7 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_SAMPLE] = ("INSERT INTO sample VALUES "
 			  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 	[STORE_KIND] = "INSERT INTO region_kind VALUES (?, ?, ?, ?, ?, ?)",
+	[STORE_OWNER] = "INSERT OR REPLACE INTO region_owner VALUES (?, ?, ?, ?, ?, ?, ?)",
 	[STORE_UNKNOWN] = "INSERT INTO unknown VALUES (?, ?, ?, ?)",
 	[STORE_EVENT] = "INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?)",
 	[STORE_JUDGEMENT] = "INSERT OR REPLACE INTO judgement VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -217,13 +219,37 @@ static int write_kinds(struct vmat_store *store, uint32_t number, const struct v
 	return r;
 }
 
-static int write_sample(struct vmat_store *store, const struct store_sample *waiting)
+static int write_owners(struct vmat_store *store, uint32_t number,
+			const struct vmat_owner_sample *rows, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && !r; i++) {
+		struct row row = begin_row(store, STORE_OWNER);
+
+		add_integer(&row, store->tick);
+		add_integer(&row, number);
+		add_text(&row, vmat_kind_name(rows[i].kind));
+		add_text(&row, rows[i].name);
+		add_fact(&row, rows[i].count);
+		add_fact(&row, rows[i].size);
+		add_fact(&row, rows[i].rss);
+		r = end_row(&row);
+	}
+	return r;
+}
+
+static int write_sample(struct vmat_store *store, struct store_sample *waiting)
 {
 	struct store_process *process = &store->processes[waiting->process - 1];
 	const struct vmat_sample *sample = &waiting->sample;
+	vmat_autofree struct vmat_owner_sample *owners = NULL;
 	struct row row = begin_row(store, STORE_SAMPLE);
-	int r = 0;
+	size_t owners_count = 0;
+	int r = store_owners_rows(process, waiting, &owners, &owners_count), has_owners = r;
 
+	if (r < 0)
+		return r;
 	if (process->is_fresh) {
 		memset(process->reasons, 0, sizeof(process->reasons));
 		/* Unlike any sample: a row for each kind. At its first a process has none of those that it does not name. */
@@ -234,7 +260,7 @@ static int write_sample(struct vmat_store *store, const struct store_sample *wai
 	add_integer(&row, store->tick);
 	add_integer(&row, waiting->process);
 	add_integer(&row, (int64_t)(sample->mono_ns - store->tick_mono));
-	add_integer(&row, has_kinds(sample));
+	add_integer(&row, has_owners ? STORE_HAS_OWNERS : has_kinds(sample) ? STORE_HAS_KINDS : 0);
 	for (size_t i = 0; i < VMAT_METRIC_COUNT; i++)
 		add_fact(&row, sample->values[i]);
 	r = end_row(&row);
@@ -242,6 +268,10 @@ static int write_sample(struct vmat_store *store, const struct store_sample *wai
 		r = write_reason(store, waiting->process, i, sample->values[i]);
 	if (!r && has_kinds(sample))
 		r = write_kinds(store, waiting->process, sample);
+	if (!r)
+		r = write_owners(store, waiting->process, owners, owners_count);
+	if (!r && has_owners)
+		store_owners_take(&process->owners, waiting);
 	return r;
 }
 
@@ -317,7 +347,7 @@ int store_write_all(struct vmat_store *store)
 		if (!store->processes[i].is_stored)
 			r = write_process(store, (uint32_t)i + 1, &store->processes[i].who);
 	for (size_t i = 0; i < store->samples_count && !r; i++) {
-		const struct store_sample *waiting = &store->samples[i];
+		struct store_sample *waiting = &store->samples[i];
 
 		if (!is_of_tick(store, &store->processes[waiting->process - 1], &waiting->sample,
 				has_tick))

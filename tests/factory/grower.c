@@ -7,8 +7,9 @@
  *   map N      N bytes of private memory         touch      writes all pages of the last mapping
  *   reserve N  N bytes without rights            regions N  N mappings that cannot merge
  *   threads N  starts N threads                  exec       executes itself again
- *   exit N
+ *   file N P   maps N bytes of the file P        exit N
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,6 +40,15 @@ static void map(size_t size, int prot)
 		exit(2);
 }
 
+static void map_file(size_t size, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED)
+		exit(2);
+	close(fd);
+}
+
 static void allocate(size_t size)
 {
 	if (blocks_count == BLOCKS_MAX)
@@ -57,7 +67,7 @@ static void make_regions(size_t count)
 		mprotect(mapped + i * PAGE, PAGE, PROT_READ);
 }
 
-static void obey(const char *what, size_t n, char **argv)
+static void obey(const char *what, size_t n, const char *rest, char **argv)
 {
 	pthread_t thread;
 
@@ -71,6 +81,8 @@ static void obey(const char *what, size_t n, char **argv)
 		map(n, PROT_NONE);
 	else if (!strcmp(what, "regions"))
 		make_regions(n);
+	else if (!strcmp(what, "file"))
+		map_file(n, rest);
 	else if (!strcmp(what, "exec"))
 		execv(argv[0], argv);
 	else if (!strcmp(what, "exit"))
@@ -85,12 +97,13 @@ static void obey(const char *what, size_t n, char **argv)
 
 int main(int argc, char **argv)
 {
-	static char line[256];
+	static char line[1024];
 
 	(void)argc;
 	/* read(2) and write(2): stdio would take its buffers when it likes */
 	for (;;) {
-		char *blank;
+		char *blank, *rest = line;
+		size_t n;
 		ssize_t got;
 
 		if (write(STDOUT_FILENO, "ready\n", 6) != 6)
@@ -103,6 +116,7 @@ int main(int argc, char **argv)
 		blank = strchr(line, ' ');
 		if (blank)
 			*blank++ = '\0';
-		obey(line, blank ? strtoul(blank, NULL, 10) : 0, argv);
+		n = blank ? strtoul(blank, &rest, 10) : 0;
+		obey(line, n, rest + (*rest == ' '), argv);
 	}
 }

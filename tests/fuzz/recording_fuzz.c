@@ -44,7 +44,9 @@ static void read_process(struct vmat_recording *recording, size_t index)
 {
 	static struct vmat_judgement judgement;
 	struct vmat_error err = { 0 };
+	struct vmat_owner_sample *owners;
 	struct vmat_series series;
+	size_t count;
 
 	if (vmat_recording_series(recording, index, &series, NULL, &err) == 0) {
 		for (size_t i = 1; i < series.samples_count; i++)
@@ -55,6 +57,17 @@ static void read_process(struct vmat_recording *recording, size_t index)
 		abort();
 	}
 	vmat_recording_judgement(recording, index, &judgement, &err);
+	err.text[0] = '\0';
+	if (vmat_recording_owners(recording, index, INT64_MAX, &owners, &count, &err) == 0) {
+		if (count > VMAT_OWNERS_MAX)
+			abort();
+		for (size_t i = 0; i < count; i++)
+			if (!owners[i].name[0] || owners[i].kind >= VMAT_KIND_COUNT)
+				abort();
+		free(owners);
+	} else if (!err.text[0]) {
+		abort();
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

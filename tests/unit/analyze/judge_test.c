@@ -179,7 +179,7 @@ static void test_difference(void **state)
 {
 	struct vmat_series *series = series_new(2);
 	struct vmat_sample *a = &series->samples[0], *b = &series->samples[1];
-	struct vmat_difference difference;
+	static struct vmat_difference difference;
 
 	(void)state;
 	vmat_difference_find(&difference, a, b);
@@ -203,12 +203,65 @@ static void test_difference(void **state)
 	series_free(series);
 }
 
+/* Owners come behind the kinds; who may have been among the others at one time, of him it is unknown what he had. */
+static void test_owners(void **state)
+{
+	static const struct vmat_owner_sample before[] = {
+		{ VMAT_KIND_FILE, "same", 1, 4096, 0 },
+		{ VMAT_KIND_FILE, "grown", 1, 4096, 0 },
+		{ VMAT_KIND_TEXT, "grown", 1, 8192, 4096 },
+		{ VMAT_KIND_SHM, "gone", 2, 8192, 0 },
+		{ VMAT_KIND_FILE, VMAT_OWNERS_REST, 9, 1 << 20, 0 },
+	};
+	static const struct vmat_owner_sample after[] = {
+		{ VMAT_KIND_FILE, "same", 1, 4096, 0 },
+		{ VMAT_KIND_FILE, "grown", 2, 12288, 0 },
+		{ VMAT_KIND_TEXT, "grown", 1, 8192, 8192 },
+		{ VMAT_KIND_FILE, "new", 1, 4096, 0 },
+		{ VMAT_KIND_SHM, "new", 1, 20480, 0 },
+		{ VMAT_KIND_FILE, VMAT_OWNERS_REST, 8, 1 << 19, 0 },
+	};
+
+	static const struct {
+		enum vmat_kind kind;
+		const char *owner;
+		uint64_t before, after;
+	} wanted[] = {
+		{ VMAT_KIND_SHM, "new", 0, 20480 },
+		{ VMAT_KIND_FILE, "grown", 4096, 12288 },
+		{ VMAT_KIND_TEXT, "grown", 8192, 8192 },
+		{ VMAT_KIND_FILE, "new", VMAT_UNKNOWN(VMAT_NOT_RECORDED), 4096 },
+		{ VMAT_KIND_SHM, "gone", 8192, 0 },
+		{ VMAT_KIND_FILE, VMAT_OWNERS_REST, 1 << 20, 1 << 19 },
+	};
+	struct vmat_series *series = series_new(2);
+	static struct vmat_difference difference;
+
+	(void)state;
+	series->samples[1].kinds[VMAT_KIND_FILE] = (struct vmat_kind_sample){ 1, 100, 100 };
+	vmat_difference_find(&difference, &series->samples[0], &series->samples[1]);
+	assert_int_equal(difference.count, 1);
+	vmat_difference_add_owners(&difference, before, 5, after, 6);
+	assert_int_equal(difference.kinds_count, 1);
+	assert_int_equal(difference.count, 7);
+	for (size_t i = 0; i < 6; i++) {
+		const struct vmat_change *change = &difference.changes[1 + i];
+
+		assert_int_equal(change->kind, wanted[i].kind);
+		assert_string_equal(change->owner, wanted[i].owner);
+		assert_int_equal(change->before, wanted[i].before);
+		assert_int_equal(change->after, wanted[i].after);
+	}
+	series_free(series);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_behaviours), cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_cuts),       cmocka_unit_test(test_gap),
 		cmocka_unit_test(test_findings),   cmocka_unit_test(test_difference),
+		cmocka_unit_test(test_owners),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

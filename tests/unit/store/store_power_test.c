@@ -44,6 +44,46 @@ static void remove_all(const char *name)
 	unlink(place(name, "-shm"));
 }
 
+enum { OWNERS = 8 };
+
+/* Some of eight owners, each of one of three sizes. */
+static size_t made_owners(struct vmat_owner_sample ret[OWNERS], uint32_t who, uint64_t tick)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < OWNERS; i++) {
+		uint64_t number = made_mix(tick * 64 + who * OWNERS + i);
+
+		if (number % 4 == 0)
+			continue;
+		memset(&ret[count], 0, sizeof(*ret));
+		ret[count].kind = VMAT_KIND_FILE;
+		snprintf(ret[count].name, sizeof(ret->name), "made%u", i);
+		ret[count].count = 1;
+		ret[count].size = 4096 * (number % 3 + 1);
+		count++;
+	}
+	return count;
+}
+
+/* As of each sample at which they were put in, whatever ticks before it were lost. */
+static void check_owners(struct vmat_recording *recording, size_t index,
+			 const struct vmat_sample *sample, uint64_t tick)
+{
+	struct vmat_owner_sample wanted[OWNERS], *owners;
+	size_t count, found = 0, wanted_count = made_owners(wanted, (uint32_t)index + 1, tick);
+
+	assert_int_equal(
+		vmat_recording_owners(recording, index, sample->mono_ns, &owners, &count, NULL), 0);
+	assert_int_equal(count, wanted_count);
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < count; j++)
+			found += !strcmp(owners[i].name, wanted[j].name) &&
+				 owners[i].size == wanted[j].size;
+	assert_int_equal(found, count);
+	free(owners);
+}
+
 /* 0 or what was refused. */
 static int add_tick(struct vmat_store *store, uint64_t tick)
 {
@@ -51,6 +91,12 @@ static int add_tick(struct vmat_store *store, uint64_t tick)
 		struct vmat_sample sample = made_sample(who, tick, 5);
 
 		assert_int_equal(vmat_store_sample(store, who, &sample, NULL), 0);
+		if (tick % 5 == 0) {
+			struct vmat_owner_sample owners[OWNERS];
+			size_t count = made_owners(owners, who, tick);
+
+			assert_int_equal(vmat_store_owners(store, who, owners, count, NULL), 0);
+		}
 	}
 	return vmat_store_commit(store, NULL);
 }
@@ -96,6 +142,10 @@ static void read_ticks(const char *name, size_t index, bool *ret)
 
 			assert_true(tick < TICKS);
 			assert_true(made_is_same(&series.samples[i], &wanted));
+			assert_int_equal(series.samples[i].marks & VMAT_SAMPLE_OWNERS,
+					 tick % 5 ? 0 : VMAT_SAMPLE_OWNERS);
+			if (tick % 5 == 0)
+				check_owners(recording, index, &series.samples[i], tick);
 			ret[tick] = true;
 		}
 		vmat_recording_series_free(&series);
