@@ -18,7 +18,8 @@
 
 struct moment {
 	struct vmat_sample sample;
-	uint64_t owners_ns; /* when the owners were read that are nearest; unknown: never */
+	uint64_t kinds_off_ns; /* so far from the sample its kinds were read; unknown: never */
+	uint64_t owners_ns;    /* when the owners were read that are nearest; unknown: never */
 	struct vmat_owner_sample *owners;
 	size_t owners_count;
 };
@@ -47,6 +48,24 @@ static size_t sample_at(const struct vmat_series *series, uint64_t at_ns)
 	return low;
 }
 
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/* Those kinds that are not known yet, as a sample so far away has them. */
+static void take_kinds(struct moment *moment, const struct vmat_sample *from, uint64_t off_ns)
+{
+	for (unsigned k = 0; k < VMAT_KIND_COUNT; k++) {
+		if (!vmat_is_known(from->kinds[k].size))
+			continue;
+		if (!vmat_is_known(moment->kinds_off_ns))
+			moment->kinds_off_ns = off_ns;
+		if (!vmat_is_known(moment->sample.kinds[k].size))
+			moment->sample.kinds[k] = from->kinds[k];
+	}
+}
+
 /*
  * The sample of that number; what it does not know (kinds, owners and heap are read seldom) as the samples around it know it:
  * the nearest one on the side of the other time, and where none there does, on the other side.
@@ -54,6 +73,7 @@ static size_t sample_at(const struct vmat_series *series, uint64_t at_ns)
 static struct moment settled(const struct vmat_series *series, size_t at, bool is_forward)
 {
 	struct moment moment = { .sample = series->samples[at],
+				 .kinds_off_ns = VMAT_UNKNOWN(VMAT_NOT_RECORDED),
 				 .owners_ns = VMAT_UNKNOWN(VMAT_NOT_RECORDED) };
 	struct vmat_sample *sample = &moment.sample;
 
@@ -69,9 +89,7 @@ static struct moment settled(const struct vmat_series *series, size_t at, bool i
 		for (unsigned m = 0; m < VMAT_METRIC_COUNT; m++)
 			if (!vmat_is_known(sample->values[m]))
 				sample->values[m] = other->values[m];
-		for (unsigned k = 0; k < VMAT_KIND_COUNT; k++)
-			if (!vmat_is_known(sample->kinds[k].size))
-				sample->kinds[k] = other->kinds[k];
+		take_kinds(&moment, other, distance(other->mono_ns, sample->mono_ns));
 		if (!vmat_is_known(moment.owners_ns) && other->marks & VMAT_SAMPLE_OWNERS)
 			moment.owners_ns = other->mono_ns;
 	}
@@ -144,15 +162,40 @@ static int read_both(struct diff *diff, const struct cli_args *args)
 	return compare(diff, args);
 }
 
+/* Regions are read more seldom than the numbers of the process. */
+static void write_off(const char *which, const struct moment *moment)
+{
+	if (vmat_is_known(moment->kinds_off_ns) && moment->kinds_off_ns)
+		cli_line("kinds and owners were read %.1f s from the %s sample",
+			 (double)moment->kinds_off_ns / 1e9, which);
+}
+
+/* What ran at that time: another program may have been executed since the recording began. */
+static const char *name_at(const struct vmat_series *series, uint64_t mono_ns)
+{
+	const char *name = series->name;
+
+	for (size_t i = 0; i < series->events_count; i++)
+		if (series->events[i].type == VMAT_EVENT_EXEC &&
+		    series->events[i].mono_ns <= mono_ns)
+			name = series->events[i].text;
+	return name;
+}
+
 static void write_head(const struct diff *diff, const struct cli_output *output)
 {
 	const struct vmat_series *a = &diff->before.series;
 	const struct vmat_series *b = diff->after.series.samples_count ? &diff->after.series : a;
 
-	cli_line("%llu %s -> %llu %s", (unsigned long long)a->pid, cli_escape(output, a->name),
-		 (unsigned long long)b->pid, cli_escape(output, b->name));
-	cli_line("memory that is held (resident anonymous and swapped) grew by %s\n",
+	cli_line("%llu %s -> %llu %s", (unsigned long long)a->pid,
+		 cli_escape(output, name_at(a, diff->first.sample.mono_ns)),
+		 (unsigned long long)b->pid,
+		 cli_escape(output, name_at(b, diff->last.sample.mono_ns)));
+	cli_line("memory that is held (resident anonymous and swapped) grew by %s",
 		 cli_size(output, diff->difference.grown_bytes));
+	write_off("first", &diff->first);
+	write_off("last", &diff->last);
+	cli_line("%s", "");
 }
 
 static int write_json(const struct diff *diff, const struct cli_output *output,
@@ -166,6 +209,8 @@ static int write_json(const struct diff *diff, const struct cli_output *output,
 	vmat_json_begin(json, NULL);
 	vmat_json_string(json, "schema", SCHEMA);
 	vmat_json_number(json, "grown_bytes", diff->difference.grown_bytes);
+	vmat_json_number(json, "first_kinds_off_ns", diff->first.kinds_off_ns);
+	vmat_json_number(json, "last_kinds_off_ns", diff->last.kinds_off_ns);
 	vmat_json_bool(json, "has_owners", diff->has_owners);
 	r = cli_output_json(output, json, rows);
 	vmat_json_end(json);

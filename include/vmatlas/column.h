@@ -96,10 +96,11 @@ struct vmat_ranges_view {
 };
 
 struct vmat_value {
-	uint64_t number;       /* all but STRING and ROWS; VMAT_UNKNOWN(reason) */
-	const char *text;      /* STRING; NULL when unknown: then `number` has the reason */
-	bool is_upper_bound;   /* at most `number`: what would tell more could not be read */
-	struct vmat_rows rows; /* ROWS */
+	uint64_t number;     /* all but STRING and ROWS; VMAT_UNKNOWN(reason) */
+	const char *text;    /* STRING; NULL when unknown: then `number` has the reason */
+	bool is_upper_bound; /* at most `number`: what would tell more could not be read */
+	bool is_count; /* no size, although its column has sizes: a list of different numbers */
+	struct vmat_rows rows;          /* ROWS */
 	struct vmat_ranges_view ranges; /* what `rows` is over, where that is composed */
 	char room[192];                 /* for a text that is composed */
 };

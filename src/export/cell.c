@@ -118,7 +118,8 @@ int vmat_cell_text(struct vmat_buffer *buffer, const struct vmat_column *column,
 		r = add_rows(buffer, &value->rows, style, &columns);
 		break;
 	default:
-		r = add_number(buffer, column->type, value->number, style, &columns);
+		r = add_number(buffer, value->is_count ? VMAT_TYPE_COUNT : column->type,
+			       value->number, style, &columns);
 	}
 	if (r >= 0 && buffer->size == before)
 		r = add_plain(buffer, style->empty, &columns);

@@ -118,6 +118,7 @@ void vmat_rows_cell(const struct vmat_rows *rows, size_t row, size_t column, str
 	ret->number = 0;
 	ret->text = NULL;
 	ret->is_upper_bound = false;
+	ret->is_count = false;
 	rows->list->cell(rows->model, rows->order ? rows->order[row] : row, column, ret);
 }
 

@@ -132,6 +132,7 @@ static void change_cell(const void *model, size_t row, size_t column, struct vma
 	const struct vmat_difference *difference = model;
 	const struct vmat_change *change = &difference->changes[row];
 
+	ret->is_count = !change->is_kind && !vmat_metric_is_bytes(change->metric);
 	switch (column) {
 	case CHANGE_WHAT:
 		snprintf(ret->room, sizeof(ret->room), "%s%s",

@@ -128,7 +128,14 @@ def section_amounts():
     rows = list(csv.DictReader(io.StringIO(run("diff", "--csv", "a", "b").stdout)))
     t.is_([(row["owner"], int(row["grown"])) for row in rows if row["what"] in ("owner file", "owner shm")],
           [("both.bin", 8 * MIB), ("only-after.bin", 3 * MIB)], "CSV, too")
+    seconds = "SELECT max(t.mono_ns + s.after_ns) FROM sample s JOIN tick t ON s.tick = t.id"
+    [(last,)], [(read,)] = ask("b", seconds), ask("b", seconds + " WHERE s.has_kinds")
+    t.is_(doc["last_kinds_off_ns"], last - read, "how far from the sample the regions were read")
     table = run("diff", "a", "b").stdout
+    t.ok(last == read or f"read {(last - read) / 1e9:.1f} s from the last sample" in table, "which the table says, too", table)
+    counts = {line.split()[0]: line.split()[1:5] for line in table.splitlines() if line.startswith(("threads ", "faults_", "regions "))}
+    t.ok(len(counts) == 4 and all(cell == "-" or cell.isdigit() for cells in counts.values() for cell in cells), "what is counted has no unit", counts)
+    t.is_(counts["threads"], ["1", "4", "3", "0"], "three threads more")
     t.ok([line for line in table.splitlines() if line.startswith("owner ") and line.rstrip().endswith(" both.bin") and " 8M " in line], "and the table", table)
 
 
@@ -145,6 +152,21 @@ def section_one_recording():
         recorder.communicate()
     t.is_(owners(diff("one")), {"both.bin": (MIB, 6 * MIB, 1, 2)}, "from begin to end of one recording")
     t.is_(owners(diff("--to", "1ms", "one")), {}, "until it grew: nothing")
+
+
+def section_exec():
+    """Another program under the same pid: each time has the name that it had then."""
+    with subprocess.Popen(["sh", "-c", "read word; exec cat"], stdin=subprocess.PIPE, text=True) as program:
+        recorder = subprocess.Popen([tap.VMATLAS, "record", "-v", "-o", path("exec"), "-i", "100ms", str(program.pid)], stderr=subprocess.PIPE, text=True)
+        next(line for line in recorder.stderr if line.startswith("acknowledged"))
+        program.stdin.write("go\n")
+        program.stdin.flush()
+        next(line for line in recorder.stderr if line.startswith("acknowledged") and ask("exec", "SELECT 1 FROM event WHERE type = 'exec'"))
+        next(line for line in recorder.stderr if line.startswith("acknowledged"))
+        recorder.terminate()
+        recorder.communicate()
+        program.stdin.close()
+    t.is_(run("diff", "exec").stdout.splitlines()[0], f"{program.pid} sh -> {program.pid} cat", "each time has its name")
 
 
 def section_many_and_hostile():
@@ -181,7 +203,7 @@ def section_older():
         t.ok([row for row in doc["changes"] if row["what"] == "kind text"], "the kinds are told")
 
 
-for part in (section_amounts, section_one_recording, section_many_and_hostile, section_older):
+for part in (section_amounts, section_one_recording, section_exec, section_many_and_hostile, section_older):
     t.section(lambda _, part=part: part())
 shutil.rmtree(folder)
 t.done()
