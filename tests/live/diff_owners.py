@@ -91,8 +91,10 @@ class Grower:
 
 def sums(name):
     """Of the kinds that only owners have: (kind, size of the kind, of its owners)."""
-    return ask(name, "SELECT k.kind, k.count, k.size, sum(o.count), sum(o.size), sum(o.rss) - k.rss FROM region_kind k JOIN region_owner o USING (tick, process, kind) "
-                     "WHERE kind IN ('file', 'shm', 'text', 'rodata', 'data', 'bss', 'vdso') GROUP BY kind")
+    return ask(name, "SELECT k.kind, k.count, k.size, sum(o.count), sum(o.size), sum(o.rss) - k.rss "
+                     "FROM region_kind k JOIN region_owner o USING (tick, process, kind) "
+                     "WHERE kind IN ('file', 'shm', 'text', 'rodata', 'data', 'bss', 'vdso') "
+                     "AND tick = (SELECT min(tick) FROM region_owner) GROUP BY kind")
 
 
 def check_sums(name):
@@ -143,7 +145,8 @@ def section_one_recording():
     """Within one recording: from its begin to its end. Regions are read each 10 s at most, so the second reading is waited for."""
     with Grower() as grower:
         grower.map_file("both.bin", 1 * MIB)
-        recorder = subprocess.Popen([tap.VMATLAS, "record", "-v", "-o", path("one"), "-i", "100ms", str(grower.process.pid)], stderr=subprocess.PIPE, text=True)
+        recorder = subprocess.Popen([tap.VMATLAS, "record", "-v", "--budget", "0", "-o", path("one"), "-i", "100ms", str(grower.process.pid)],
+                                    stderr=subprocess.PIPE, text=True)
         recorded = f"SELECT 1 FROM region_owner WHERE owner = 'both.bin' AND size = {MIB} * "
         next(line for line in recorder.stderr if line.startswith("acknowledged") and ask("one", recorded + "1"))
         grower.map_file("both.bin", 5 * MIB)
