@@ -155,6 +155,8 @@ def section_one_recording():
         recorder.communicate()
     t.is_(owners(diff("one")), {"both.bin": (MIB, 6 * MIB, 1, 2)}, "from begin to end of one recording")
     t.is_(owners(diff("--to", "1ms", "one")), {}, "until it grew: nothing")
+    doc = diff("--from", "1000s", "one")
+    t.is_((owners(doc), doc.get("has_owners")), ({}, True), "nor after it, where owners were read before only")
 
 
 def section_exec():

@@ -404,6 +404,43 @@ static void test_owners(void **state)
 	vmat_recording_close(recording);
 }
 
+/* All owners are others at each reading: when that has cost too much, samples say that they have none, and a later one has all. */
+static void test_allowance(void **state)
+{
+	enum { READINGS = 30, LATER = 4 * 3600 };
+	static struct vmat_owner_sample owners[VMAT_OWNERS_MAX];
+	struct vmat_store *store = create("allowance.vmatlas");
+	struct vmat_series process = made_process(1), series;
+	struct vmat_recording *recording;
+	size_t marked = 0;
+	uint32_t number;
+
+	(void)state;
+	assert_int_equal(vmat_store_process(store, &process, &number, NULL), 0);
+	for (uint64_t i = 0; i <= READINGS; i++) {
+		struct vmat_sample sample = made_sample(1, i < READINGS ? i * 10 : LATER, 10);
+
+		made_owners(owners, VMAT_OWNERS_MAX, 0, 4096, NULL);
+		for (size_t k = 0; k < VMAT_OWNERS_MAX; k++)
+			snprintf(owners[k].name, sizeof(owners[k].name), "/tmp/made%zu.%llu", k,
+				 (unsigned long long)i);
+		assert_int_equal(vmat_store_sample(store, 1, &sample, NULL), 0);
+		assert_int_equal(vmat_store_owners(store, 1, owners, VMAT_OWNERS_MAX, NULL), 0);
+		assert_int_equal(vmat_store_commit(store, NULL), 0);
+	}
+	assert_int_equal(vmat_store_close(store, NULL), 0);
+	recording = read_back("allowance.vmatlas");
+	assert_int_equal(vmat_recording_series(recording, 0, &series, NULL, NULL), 0);
+	for (size_t i = 0; i < READINGS; i++)
+		marked += (series.samples[i].marks & VMAT_SAMPLE_OWNERS) != 0;
+	assert_true(marked >= 2 && marked < READINGS / 2);
+	assert_true(series.samples[0].marks & VMAT_SAMPLE_OWNERS);
+	assert_true(series.samples[READINGS].marks & VMAT_SAMPLE_OWNERS);
+	expect_owners(recording, series.samples[READINGS].mono_ns, owners, VMAT_OWNERS_MAX);
+	vmat_recording_series_free(&series);
+	vmat_recording_close(recording);
+}
+
 /* The owners of a process at a second: one grows, a file comes and another goes; in the first minutes all of them do. */
 static void add_owners(struct vmat_store *store, uint32_t who, uint64_t second)
 {
@@ -476,11 +513,11 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	static const char *const names[] = { "round.vmatlas", "clocks.vmatlas", "stride.vmatlas",
-					     "mine.vmatlas",  "other",          "fifo",
-					     "link",          "left-wal",       "foreign.db",
-					     "newer",         "trigger",        "day.vmatlas",
-					     "owners.vmatlas" };
+	static const char *const names[] = {
+		"round.vmatlas", "clocks.vmatlas", "stride.vmatlas", "mine.vmatlas",     "other",
+		"fifo",          "link",           "left-wal",       "foreign.db",       "newer",
+		"trigger",       "day.vmatlas",    "owners.vmatlas", "allowance.vmatlas"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -495,7 +532,7 @@ int main(void)
 		cmocka_unit_test(test_round),      cmocka_unit_test(test_clocks),
 		cmocka_unit_test(test_stride),     cmocka_unit_test(test_never_overwritten),
 		cmocka_unit_test(test_unreadable), cmocka_unit_test(test_owners),
-		cmocka_unit_test(test_day),
+		cmocka_unit_test(test_allowance),  cmocka_unit_test(test_day),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
