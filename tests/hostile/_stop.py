@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.environ.get("SRC", "."), "tests"))
 sys.path.insert(0, os.path.join(os.environ.get("SRC", "."), "tests", "live"))
@@ -84,3 +85,18 @@ def children(pid):
         with open(f"/proc/{pid}/task/{tid}/children", encoding="ascii") as file:
             found += [int(word) for word in file.read().split()]
     return found
+
+
+def held(pid, within_s):
+    """What still holds the target after that time: its children, and its threads when one of them is stopped or traced; else nothing.
+
+    Each look counts by itself: a stopper that had not begun when its caller was killed may begin after a look that found nothing.
+    """
+    end = time.monotonic() + within_s
+    while True:
+        seen = {"children": children(pid), "threads": {} if is_free(pid) else threads(pid)}
+        if not any(seen.values()):
+            return {}
+        if time.monotonic() > end:
+            return seen
+        time.sleep(0.001)

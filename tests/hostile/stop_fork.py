@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from _stop import Blocked, Steady, check_report, children, is_free, start, stop, tap, threads
+from _stop import Blocked, Steady, check_report, children, held, is_free, start, stop, tap, threads
 from factory import NotPossible
 
 ROUNDS = int(os.environ.get("FORK_ROUNDS", "400"))
@@ -110,7 +110,7 @@ def check_system_calls(t):
 
 def check_killed(t):
     """Whoever asked for the copy is killed at a random moment: its stopper sees the child off."""
-    late = []
+    late = {}
     with Steady("epoll") as f:
         for _ in range(ROUNDS // 3):
             p = start(f.pid, fork=1, rounds=0, stand_us=2000, pause_us=100, max_ms=5000)
@@ -119,17 +119,14 @@ def check_killed(t):
             p.kill()
             p.wait()
             p.stdout.close()
-            end = time.monotonic() + FREE_WITHIN_S
-            while (children(f.pid) or not is_free(f.pid)) and time.monotonic() < end:
-                time.sleep(0.001)
-            late += children(f.pid)
-        t.is_(late, [], f"killed at {ROUNDS // 3} random moments: no child is left")
+            late = late or held(f.pid, FREE_WITHIN_S)
+        t.is_(late, {}, f"killed at {ROUNDS // 3} random moments: never left stopped, no child left")
         check_steady(t, f, "killed at random moments")
 
 
 def check_commands_killed(t):
     """The same with the program itself: heap and leaks."""
-    rounds, late = ROUNDS * 5 // 4, []
+    rounds, late = ROUNDS * 5 // 4, {}
     with tempfile.NamedTemporaryFile(prefix="vmatlas-fork-") as blocks:
         argv = [os.path.join(tap.BUILD, "tests", "factory", "heap_truth"), "2", "20000", "1", blocks.name]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
@@ -140,13 +137,9 @@ def check_commands_killed(t):
                 with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
                     time.sleep(random.random() * 0.04)
                     p.kill()
-                end = time.monotonic() + FREE_WITHIN_S
-                while (children(target.pid) or not is_free(target.pid)) and time.monotonic() < end:
-                    time.sleep(0.001)
-                if children(target.pid) or not is_free(target.pid):
-                    late.append((i, threads(target.pid)))
+                late = late or held(target.pid, FREE_WITHIN_S)
             target.kill()
-    t.is_(late, [], f"vmatlas heap and leaks killed at {rounds} random moments: never left stopped, no child left")
+    t.is_(late, {}, f"vmatlas heap and leaks killed at {rounds} random moments: never left stopped, no child left")
 
 
 def check_gone(t):

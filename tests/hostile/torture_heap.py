@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests", "hostile"))
 import _vmatlas  # noqa: E402
-from _stop import is_free  # noqa: E402
+from _stop import held  # noqa: E402
 from _vmatlas import FAIL_ALLOC, QUIET, is_asan, judge, parse, run, spread, tracer  # noqa: E402
 from factory import Program  # noqa: E402
 import tap  # noqa: E402
@@ -66,11 +66,8 @@ def judged(command, r, target, codes):
         found.append(f"totals are {doc.get('totals')} ({doc.get('why_not')}), in truth {truth['totals']}")
     if b"Sanitizer" in r.err:
         found.append(r.err[-1500:].decode(errors="replace"))
-    end = time.monotonic() + 10
-    while not is_free(target.pid) and time.monotonic() < end:
-        time.sleep(0.001)
-    if not is_free(target.pid):
-        found.append("the target is left stopped or traced")
+    if held(target.pid, 10):
+        found.append("the target is left stopped or traced, or with a child")
     return found
 
 

@@ -29,6 +29,8 @@ expect_total("checks are counted", {"unit/a.py": PASS, "cli/b.py": PASS}, 0, "4 
 expect_total("a helper module is no test", {"unit/a.py": PASS, "unit/_h.py": PASS, "unit/h.py": "x"}, 0, "2 passed, 0 failed, 0 skipped")
 expect_total("a failed check fails", {"unit/a.py": 'print("1..1\\nnot ok 1 - adds up\\n# 2 is not 3")\nexit(1)'}, 1,
              "0 passed, 1 failed, 0 skipped", "# 2 is not 3")
+expect_total("what failed is shown before all else", {"unit/a.py": 'print("1..2\\nok 1 - fine\\nnot ok 2 - adds up\\n# 2 is not 3")\nexit(1)'},
+             1, "1 passed, 1 failed, 0 skipped", "FAILED adds up\n    not ok 2 - adds up\n    # 2 is not 3\n    1..2")
 expect_total("a listed skip is a skip", {"unit/a.py": 'print("ok 1 - reads frames # SKIP needs root\\n1..1")', "SKIPS": SKIPS}, 0,
              "0 passed, 0 failed, 1 skipped", "skipped unit/a: reads frames: needs root")
 expect_total("a skip for another reason fails", {"unit/a.py": 'print("ok 1 - reads frames # SKIP no time\\n1..1")', "SKIPS": SKIPS}, 1,
