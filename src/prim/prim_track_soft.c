@@ -6,6 +6,8 @@
  * is lost, so that the caller must have asked for this way or promised that nothing writes meanwhile. Before the bits
  * are cleared, those of every tracker of this way go to its table. Some kernels accept the clearing
  * and never set a bit: the feature is probed by a write.
+ *
+ * A huge page has one bit, and one that khugepaged makes of small ones is born with it (pmd_mkdirty sets both).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,8 +115,8 @@ static ssize_t soft_collect(struct vmat_track *track, struct vmat_range *runs, s
 const struct vmat_track_ops vmat_track_soft_ops = {
 	.name = "soft_dirty",
 	.misses =
-		"A write while an answer is made may be lost. The bits are cleared for the whole process: who else "
-		"uses them loses writes.",
+		"A write while an answer is made may be lost. Transparent huge pages are reported whole. The bits "
+		"are cleared for the whole process: who else uses them loses writes.",
 	.backend = VMAT_TRACK_SOFT_DIRTY,
 	.open = soft_open,
 	.close = soft_close,

@@ -17,7 +17,8 @@
  *               an armed page fail with EFAULT; a thread that has SIGSEGV blocked is killed.
  *               Above a number of separate dirty places, whole granules are reported.
  *   SOFT_DIRTY  the kernel's soft-dirty bits, process-wide. A write while vmat_track_collect() runs may
- *               be lost, so that AUTO takes it only with VMAT_TRACK_STILL.
+ *               be lost, so that AUTO takes it only with VMAT_TRACK_STILL. A transparent huge page is reported
+ *               whole when a byte of it was written, and when the kernel has just made it of small pages.
  *
  * Dropping pages (MADV_DONTNEED, a hole punched) is no write, and may or may not be reported; what is
  * written after it is reported. A mapping put into the range after the tracker was opened is not tracked:
