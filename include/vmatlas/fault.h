@@ -63,7 +63,7 @@ struct vmat_fault_profile {
 	uint64_t pid;
 	uint64_t span_ns;
 	uint64_t minor, major; /* exact; of threads that ended, too */
-	uint64_t every;        /* one of so many minor faults was sampled; 0: none */
+	uint64_t every;        /* one of so many minor faults was sampled, on average; 0: none */
 	uint64_t samples_minor, samples_major;
 	uint64_t lost;            /* samples that found no room */
 	uint64_t throttled;       /* times that the kernel stopped sampling for a moment */
@@ -95,7 +95,7 @@ struct vmat_fault_options {
 	uint64_t for_ns;      /* 0: 10 s */
 	uint64_t interval_ns; /* of the ticks; 0: 1 s */
 	uint64_t
-		every; /* 0: VMAT_FAULT_EVERY, a prime: a loop with 16 faults would always show the same one */
+		every; /* 0: VMAT_FAULT_EVERY on average, by primes in turn, as a loop with 17 faults would always show the same one */
 	bool without_samples; /* the counts alone */
 	/* Called at each tick; may be NULL. */
 	void (*progress)(const struct vmat_fault_profile *profile, void *context);

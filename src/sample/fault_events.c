@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vmatlas/fault.h>
+
 #include "sys/sys_event.h"
 #include "sys/sys_perf.h"
 #include "target/target_source.h"
@@ -15,6 +17,11 @@
  * PASSES over the list of threads: the second one finds those that began during the first.
  */
 enum { RING_PAGES = 128, PASSES = 3, KEPT_FILES = 64 /* descriptors left for ourselves */ };
+
+/* Varying the period: each change costs each event that is busy a sample, and takes at most one VARY_SHARE-th of the time. */
+enum { ENOUGH = 32, VARY_SHARE = 20, FIRST_TURN = 1 };
+
+static const uint64_t VARY_NS = 100000000;
 
 static int grow(void *array, size_t *max, size_t count, size_t item)
 {
@@ -209,7 +216,8 @@ static int watch_new(struct vmat_fault_events *events, struct vmat_target *targe
 int vmat_fault_events_open(struct vmat_fault_events *ret, struct vmat_target *target,
 			   uint64_t every)
 {
-	struct vmat_fault_events events = { .pid = vmat_target_process(target)->pid };
+	struct vmat_fault_events events = { .pid = vmat_target_process(target)->pid,
+					    .turn = FIRST_TURN };
 	const uint64_t files_max = vmat_sys_files_limit_raise();
 	int r = 0;
 
@@ -249,7 +257,7 @@ void vmat_fault_events_close(struct vmat_fault_events *events)
 	*events = (struct vmat_fault_events){ .pid = 0 };
 }
 
-static const struct vmat_fault_watched *find_id(const struct vmat_fault_events *events, uint64_t id)
+static struct vmat_fault_watched *find_id(const struct vmat_fault_events *events, uint64_t id)
 {
 	size_t low = 0, high = events->watched_count;
 
@@ -265,6 +273,17 @@ static const struct vmat_fault_watched *find_id(const struct vmat_fault_events *
 									    : NULL;
 }
 
+/* The first fault of a turn stands for itself alone where its event was running at the change: that one is left out. */
+static bool is_first_of_turn(struct vmat_fault_events *events, struct vmat_fault_watched *watched)
+{
+	const bool is_first = watched->turn != events->turn;
+
+	events->told++;
+	events->busy += is_first;
+	watched->turn = events->turn;
+	return is_first && events->turn > FIRST_TURN;
+}
+
 struct draining {
 	struct vmat_fault_events *events;
 	vmat_fault_record_fn *fn;
@@ -278,11 +297,13 @@ static void tell(const struct vmat_perf_record *perf, void *context)
 	struct vmat_fault_record record = { .perf = *perf };
 
 	if (perf->type == VMAT_PERF_SAMPLE) {
-		const struct vmat_fault_watched *watched = find_id(events, perf->id);
+		struct vmat_fault_watched *watched = find_id(events, perf->id);
 
 		if (!watched || perf->pid != (uint32_t)events->pid)
 			return;
 		if (watched->tid != (pid_t)perf->tid && has_own(events, (pid_t)perf->tid))
+			return;
+		if (!watched->is_major && is_first_of_turn(events, watched))
 			return;
 		record.is_major = watched->is_major;
 	}
@@ -304,4 +325,25 @@ int vmat_fault_events_drain(struct vmat_fault_events *events, vmat_fault_record_
 			result = -EBADMSG;
 	}
 	return result;
+}
+
+void vmat_fault_events_vary(struct vmat_fault_events *events)
+{
+	static const unsigned char periods[] = { VMAT_FAULT_EVERY, 13, 23, 19 };
+	const uint64_t begin = vmat_sys_mono_ns();
+	uint64_t cost;
+
+	if (events->told < ENOUGH * events->busy || !events->told || begin < events->vary_ns)
+		return;
+	events->turn++;
+	events->told = events->busy = 0;
+	for (size_t i = 0; i < events->fds_count; i++) {
+		/* One that is not changed goes on as it was. */
+		if (!events->watched[i].is_major)
+			vmat_sys_perf_period(
+				events->fds[i],
+				periods[(events->turn - FIRST_TURN) % sizeof(periods)]);
+	}
+	cost = vmat_sys_mono_ns() - begin;
+	events->vary_ns = begin + (cost * VARY_SHARE > VARY_NS ? cost * VARY_SHARE : VARY_NS);
 }

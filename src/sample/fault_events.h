@@ -18,6 +18,7 @@ struct vmat_fault_watched {
 	uint64_t id; /* ascends: the kernel numbers events in the order in which they are opened */
 	pid_t tid;
 	bool is_major;
+	uint32_t turn; /* the last one in which it told a fault; 0: none */
 };
 
 struct vmat_fault_events {
@@ -35,6 +36,9 @@ struct vmat_fault_events {
 	bool with_children; /* this kernel cannot leave child processes out */
 	size_t refused;     /* threads that could not be watched: no more descriptors */
 	int refused_why;
+	uint32_t turn;     /* from 1 on: another period in each */
+	size_t told, busy; /* minor faults in this turn, and the events that told some */
+	uint64_t vary_ns;  /* not changed again before */
 };
 
 /*
@@ -44,6 +48,13 @@ struct vmat_fault_events {
 int vmat_fault_events_open(struct vmat_fault_events *ret, struct vmat_target *target,
 			   uint64_t every);
 void vmat_fault_events_close(struct vmat_fault_events *events);
+
+/*
+ * Changes the period to another prime when enough was told with the last one: a loop that takes 17 faults a round, or 34, or 187,
+ * would be met at the same pages as long as one of 17 is sampled. On average it stays VMAT_FAULT_EVERY. For events
+ * that were opened with that. Call it right after a drain.
+ */
+void vmat_fault_events_vary(struct vmat_fault_events *events);
 
 /* The next records of all rings; `fn` gets each fault once, and is_major of it. 0, or -EBADMSG: a ring held no records. */
 struct vmat_fault_record {

@@ -267,6 +267,8 @@ static int watch(struct watching *w)
 		is_there = read_stat(w, &w->last);
 		now = vmat_sys_mono_ns();
 		drain(w);
+		if (w->has_events && !w->options->every)
+			vmat_fault_events_vary(&w->events);
 		if (is_there && now >= look_at) {
 			uint64_t cost = look(w);
 

@@ -140,6 +140,13 @@ uint64_t vmat_sys_mono_ns(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
+int vmat_sys_perf_period(int fd, uint64_t every)
+{
+	int saved = errno;
+
+	return ioctl(fd, PERF_EVENT_IOC_PERIOD, &every) ? failed(saved) : 0;
+}
+
 int vmat_sys_perf_enable(int fd, bool is_on)
 {
 	int saved = errno;

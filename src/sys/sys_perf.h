@@ -18,6 +18,9 @@ int vmat_sys_faults(bool of_thread, uint64_t *minor, uint64_t *major);
  */
 int vmat_sys_perf_faults(pid_t tid, uint64_t every, bool with_kernel);
 
+/* Another period from here on, for this event and not for those inherited from it already; where it runs, the next fault is a sample. */
+int vmat_sys_perf_period(int fd, uint64_t every);
+
 /* Lets an event count, or pauses it. */
 int vmat_sys_perf_enable(int fd, bool is_on);
 
