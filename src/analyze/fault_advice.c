@@ -74,8 +74,9 @@ static void advise_mmap(struct vmat_fault_finding *finding,
 			const struct vmat_fault_profile *profile)
 {
 	const struct vmat_fault_place *place = &profile->places[finding->place];
-	/* What no look found may have been either. */
-	bool is_malloc = place->kind == VMAT_KIND_MALLOC_MMAP || !place->was_seen;
+	/* What no look found, or could read, may have been either. */
+	bool is_malloc = place->kind == VMAT_KIND_MALLOC_MMAP || !place->was_seen ||
+			 (place->kind == VMAT_KIND_ANON && !place->was_read);
 
 	if (is_malloc && is_glibc(profile)) {
 		advise_malloc(finding, profile);

@@ -209,6 +209,24 @@ static int search_behind_claims(struct search *search)
 	return err;
 }
 
+/* Its page was there when the map was read. */
+static int note_unread(struct vmat_atlas *atlas, size_t region)
+{
+	struct vmat_atlas_priv *priv = atlas->priv;
+
+	if (!priv->unread)
+		priv->unread = calloc(atlas->map->count, sizeof(*priv->unread));
+	if (!priv->unread)
+		return -ENOMEM;
+	priv->unread[region] = true;
+	return 0;
+}
+
+bool vmat_atlas_is_unread(const struct vmat_atlas *atlas, size_t region)
+{
+	return atlas->priv->unread && atlas->priv->unread[region];
+}
+
 static void heads_deinit(struct heads *heads)
 {
 	free(heads->pieces);
@@ -233,8 +251,8 @@ int vmat_atlas_add_malloc(struct vmat_atlas *atlas)
 			err = find_heaps(&search, i);
 	}
 	for (size_t k = 0; k < heads.count && !err; k++) {
-		if (heads.pieces[k].got)
-			err = search_head(&search, heads.regions[k], heads.words[k]);
+		err = heads.pieces[k].got ? search_head(&search, heads.regions[k], heads.words[k])
+					  : note_unread(atlas, heads.regions[k]);
 	}
 	return err ? err : search_behind_claims(&search);
 }

@@ -21,7 +21,7 @@ static int compare_claims(const void *a, const void *b)
 }
 
 /* What a region is that nobody claimed, or a piece of one. */
-static void set_unclaimed(struct vmat_part *part, const struct vmat_region *region)
+static void set_unclaimed(struct vmat_part *part, const struct vmat_region *region, bool is_unread)
 {
 	part->owner = "";
 	part->tid = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
@@ -33,7 +33,9 @@ static void set_unclaimed(struct vmat_part *part, const struct vmat_region *regi
 		part->why = "anonymous and executable";
 	} else {
 		part->kind = VMAT_KIND_ANON;
-		part->why = "anonymous, and no stack, heap or file claims it";
+		part->why = is_unread
+				    ? "anonymous; its first words could not be read"
+				    : "anonymous, and no stack, heap or file claims it";
 	}
 }
 
@@ -114,10 +116,10 @@ static size_t add_rest(struct vmat_part *parts, size_t count, const struct vmat_
 	return count;
 }
 
-static void set_gap(struct vmat_part *part, const struct vmat_region *region, uint64_t start,
-		    uint64_t end)
+static void set_gap(struct vmat_part *part, const struct vmat_region *region, bool is_unread,
+		    uint64_t start, uint64_t end)
 {
-	set_unclaimed(part, region);
+	set_unclaimed(part, region, is_unread);
 	part->start = start;
 	part->end = end;
 }
@@ -126,8 +128,8 @@ static void set_gap(struct vmat_part *part, const struct vmat_region *region, ui
  * The claims of one region, the strongest first, into parts without overlap that cover it; returns how
  * many. `parts` has room for 2 * count + 1: that many ranges lie between the borders of all claims.
  */
-static size_t cut_parts(const struct vmat_region *region, const struct vmat_claim *claims,
-			size_t count, struct vmat_part *parts)
+static size_t cut_parts(const struct vmat_region *region, bool is_unread,
+			const struct vmat_claim *claims, size_t count, struct vmat_part *parts)
 {
 	uint64_t end = region->end, last = region->start;
 	size_t n = 0, total;
@@ -148,7 +150,7 @@ static size_t cut_parts(const struct vmat_region *region, const struct vmat_clai
 		} else {
 			uint64_t start = i > 0 ? parts[i - 1].end : region->start;
 
-			set_gap(&parts[--k], region, start, end);
+			set_gap(&parts[--k], region, is_unread, start, end);
 			end = start;
 		}
 	}
@@ -165,7 +167,8 @@ static int set_from_claims(struct vmat_atlas *atlas, size_t i, const struct vmat
 	parts = vmat_arena_alloc(&atlas->priv->arena, (2 * count + 1) * sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
-	n = cut_parts(&atlas->map->regions[i], claims, count, parts);
+	n = cut_parts(&atlas->map->regions[i], vmat_atlas_is_unread(atlas, i), claims, count,
+		      parts);
 	/* The name is that of the region: it says more than nothing of what is in it. */
 	for (size_t k = 0; k < n; k++) {
 		int err = n == 1 || !parts[k].owner[0] ? set_named(atlas, i, &parts[k]) : 0;
@@ -214,7 +217,8 @@ int vmat_atlas_settle(struct vmat_atlas *atlas)
 		} else {
 			struct vmat_part part;
 
-			set_unclaimed(&part, &atlas->map->regions[i]);
+			set_unclaimed(&part, &atlas->map->regions[i],
+				      vmat_atlas_is_unread(atlas, i));
 			err = set_named(atlas, i, &part);
 			if (!err)
 				err = vmat_atlas_set(atlas, i, part.kind, part.owner, part.why);

@@ -26,6 +26,7 @@ struct vmat_atlas_priv {
 	struct vmat_claim *claims; /* by region and order once sorted */
 	size_t claims_count;
 	size_t claims_capacity;
+	bool *unread;               /* by region; NULL: none is. See vmat_atlas_is_unread */
 	struct vmat_target *target; /* while it is composed */
 	unsigned word_size;
 };

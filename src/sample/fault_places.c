@@ -23,6 +23,7 @@ struct piece {
 	enum vmat_kind kind;
 	const char *owner;
 	const struct vmat_region *region;
+	bool is_unread;
 };
 
 int vmat_fault_places_init(struct vmat_fault_places *ret, uint64_t page_size)
@@ -77,13 +78,17 @@ static bool piece_in(const struct vmat_atlas *atlas, size_t i, uint64_t addr, st
 
 	if (!is_usable(region))
 		return false;
-	*ret = (struct piece){ region->start, region->end, owner->kind, owner->owner, region };
+	*ret = (struct piece){ region->start, region->end, owner->kind,
+			       owner->owner,  region,      vmat_atlas_is_unread(atlas, i) };
 	for (size_t k = 0; k < owner->parts_count; k++) {
 		const struct vmat_part *part = &owner->parts[k];
 
 		if (addr < part->start || addr >= part->end)
 			continue;
-		*ret = (struct piece){ part->start, part->end, part->kind, part->owner, region };
+		ret->start = part->start;
+		ret->end = part->end;
+		ret->kind = part->kind;
+		ret->owner = part->owner;
 	}
 	return true;
 }
@@ -120,6 +125,7 @@ static void name_spot(struct vmat_fault_spot *spot, const struct piece *piece)
 	struct vmat_fault_place *place = &spot->place;
 
 	place->was_seen = true;
+	place->was_read |= !piece->is_unread;
 	place->kind = piece->kind;
 	place->backing = piece->region->backing;
 	place->is_private = !(piece->region->prot & VMAT_PROT_SHARED);
@@ -235,6 +241,7 @@ static void absorb(struct vmat_fault_spot *to, const struct vmat_fault_spot *fro
 
 	if (other->changes > place->changes)
 		place->changes = other->changes;
+	place->was_read |= other->was_read;
 	place->probes += other->probes;
 	place->probes_unmapped += other->probes_unmapped;
 	place->probes_absent += other->probes_absent;

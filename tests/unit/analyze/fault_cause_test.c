@@ -39,6 +39,7 @@ static void make(struct made *made, enum vmat_kind kind, uint64_t pages)
 			     .backing = VMAT_BACKING_ANON,
 			     .is_private = true,
 			     .was_seen = true,
+			     .was_read = true,
 			     .minor = 1000,
 			     .pages = pages,
 			     .looks = 50,
@@ -114,6 +115,13 @@ static void test_mapped_by_itself(void **state)
 	made.place[0].probes_unmapped = 100;
 	assert_int_equal(judge(&made), VMAT_FAULT_MMAP_CHURN);
 	assert_string_equal(made.findings.findings[0].setting, "");
+
+	/* Where no look could read whose it is, it may be malloc's as well, and both are said. */
+	made.place[0].was_read = false;
+	assert_int_equal(judge(&made), VMAT_FAULT_MMAP_CHURN);
+	assert_non_null(strstr(made.findings.findings[0].setting, "mmap_threshold="));
+	assert_non_null(
+		strstr(made.findings.findings[0].advice, "If the program maps them itself"));
 }
 
 static void test_dontneed(void **state)

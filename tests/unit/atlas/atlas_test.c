@@ -228,6 +228,32 @@ static void test_recorded(void **state)
 	recording_deinit(&recording);
 }
 
+/* A record holds no memory: what is there cannot be read. What was never touched has no header to be read. */
+static void test_unread(void **state)
+{
+	struct recording recording;
+	struct vmat_target *target;
+	struct vmat_atlas *atlas;
+
+	(void)state;
+	recording_init(&recording);
+	recording_add_process(&recording);
+	recording_add(&recording, "77/maps",
+		      "100000-140000 rw-p 00000000 00:00 0\n200000-240000 rw-p 00000000 00:00 0\n");
+	recording_add(&recording, "77/pages", "100000 102000 present\n201000 202000 present\n");
+	target = recording_open(&recording);
+	atlas = read_atlas(target);
+	assert_int_equal(atlas->map->count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(atlas->owners[i].kind, VMAT_KIND_ANON);
+		assert_int_equal(vmat_atlas_is_unread(atlas, i), i == 0);
+		assert_int_equal(strstr(atlas->owners[i].why, "could not be read") != NULL, i == 0);
+	}
+	vmat_atlas_free(atlas);
+	vmat_target_close(target);
+	recording_deinit(&recording);
+}
+
 static void test_kinds(void **state)
 {
 	(void)state;
@@ -243,9 +269,8 @@ static void test_kinds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_forged_heaps),
-		cmocka_unit_test(test_real),
-		cmocka_unit_test(test_recorded),
+		cmocka_unit_test(test_forged_heaps), cmocka_unit_test(test_real),
+		cmocka_unit_test(test_recorded),     cmocka_unit_test(test_unread),
 		cmocka_unit_test(test_kinds),
 	};
 
