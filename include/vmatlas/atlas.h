@@ -96,10 +96,10 @@ int vmat_atlas_read(struct vmat_atlas **ret, struct vmat_target *target,
 struct vmat_atlas *vmat_atlas_free(struct vmat_atlas *atlas);
 
 /*
- * Was the region, which glibc's malloc may have mapped, gone before its first words could be read? What is ANON of it then may
- * be malloc's.
+ * Were the first words of the region read? If not, what is ANON of it may be malloc's all the same: its first page was not
+ * there, or not any more.
  */
-bool vmat_atlas_is_unread(const struct vmat_atlas *atlas, size_t region);
+bool vmat_atlas_was_read(const struct vmat_atlas *atlas, size_t region);
 
 /* Totals per kind, in the order of the kinds, only those that occur. `ret` has VMAT_KIND_COUNT. */
 size_t vmat_atlas_totals(const struct vmat_atlas *atlas, struct vmat_total *ret);

@@ -31,9 +31,9 @@ struct vmat_fault_place {
 	uint64_t start, end; /* the widest that it was seen */
 	enum vmat_kind kind;
 	enum vmat_backing backing;
-	bool is_private; /* MAP_PRIVATE */
-	bool was_seen;   /* false: no look found anything there, so its kind is not known */
-	bool was_read; /* false: each look came too late to read whose it is; ANON says nothing then */
+	bool is_private;       /* MAP_PRIVATE */
+	bool was_seen;         /* false: no look found anything there, so its kind is not known */
+	bool was_read;         /* false: no look could read whose it is: ANON says nothing then */
 	char owner[128];       /* as in the atlas; "" when there is none */
 	uint64_t minor, major; /* samples */
 	uint64_t pages;        /* different pages among the samples */

@@ -18,7 +18,7 @@ struct vmat_atlas *vmat_atlas_free(struct vmat_atlas *atlas)
 		vmat_strings_deinit(&atlas->priv->strings);
 		vmat_arena_deinit(&atlas->priv->arena);
 		free(atlas->priv->claims);
-		free(atlas->priv->unread);
+		free(atlas->priv->heads);
 	}
 	free(atlas->priv);
 	free(atlas->owners);

@@ -209,22 +209,9 @@ static int search_behind_claims(struct search *search)
 	return err;
 }
 
-/* Its page was there when the map was read. */
-static int note_unread(struct vmat_atlas *atlas, size_t region)
+bool vmat_atlas_was_read(const struct vmat_atlas *atlas, size_t region)
 {
-	struct vmat_atlas_priv *priv = atlas->priv;
-
-	if (!priv->unread)
-		priv->unread = calloc(atlas->map->count, sizeof(*priv->unread));
-	if (!priv->unread)
-		return -ENOMEM;
-	priv->unread[region] = true;
-	return 0;
-}
-
-bool vmat_atlas_is_unread(const struct vmat_atlas *atlas, size_t region)
-{
-	return atlas->priv->unread && atlas->priv->unread[region];
+	return atlas->priv->heads && atlas->priv->heads[region] == VMAT_HEAD_READ;
 }
 
 static void heads_deinit(struct heads *heads)
@@ -243,6 +230,9 @@ int vmat_atlas_add_malloc(struct vmat_atlas *atlas)
 	vmat_cleanup(heads_deinit) struct heads heads = { 0 };
 	int err = read_heads(atlas, &heads);
 
+	atlas->priv->heads = calloc(atlas->map->count + 1, sizeof(*atlas->priv->heads));
+	if (!atlas->priv->heads)
+		return -ENOMEM;
 	for (size_t i = 0; i < atlas->map->count && !err; i++) {
 		const struct vmat_region *region = &atlas->map->regions[i];
 		uint64_t next = (region->start + search.heap_size - 1) & ~(search.heap_size - 1);
@@ -251,8 +241,11 @@ int vmat_atlas_add_malloc(struct vmat_atlas *atlas)
 			err = find_heaps(&search, i);
 	}
 	for (size_t k = 0; k < heads.count && !err; k++) {
-		err = heads.pieces[k].got ? search_head(&search, heads.regions[k], heads.words[k])
-					  : note_unread(atlas, heads.regions[k]);
+		const bool is_read = heads.pieces[k].got;
+
+		atlas->priv->heads[heads.regions[k]] = is_read ? VMAT_HEAD_READ : VMAT_HEAD_UNREAD;
+		if (is_read)
+			err = search_head(&search, heads.regions[k], heads.words[k]);
 	}
 	return err ? err : search_behind_claims(&search);
 }

@@ -20,8 +20,13 @@ static int compare_claims(const void *a, const void *b)
 	return (x->order > y->order) - (x->order < y->order);
 }
 
+static bool is_unread(const struct vmat_atlas *atlas, size_t region)
+{
+	return atlas->priv->heads && atlas->priv->heads[region] == VMAT_HEAD_UNREAD;
+}
+
 /* What a region is that nobody claimed, or a piece of one. */
-static void set_unclaimed(struct vmat_part *part, const struct vmat_region *region, bool is_unread)
+static void set_unclaimed(struct vmat_part *part, const struct vmat_region *region, bool is_missed)
 {
 	part->owner = "";
 	part->tid = VMAT_UNKNOWN(VMAT_NOT_APPLICABLE);
@@ -33,9 +38,8 @@ static void set_unclaimed(struct vmat_part *part, const struct vmat_region *regi
 		part->why = "anonymous and executable";
 	} else {
 		part->kind = VMAT_KIND_ANON;
-		part->why = is_unread
-				    ? "anonymous; its first words could not be read"
-				    : "anonymous, and no stack, heap or file claims it";
+		part->why = is_missed ? "anonymous; its first words could not be read"
+				      : "anonymous, and no stack, heap or file claims it";
 	}
 }
 
@@ -116,10 +120,10 @@ static size_t add_rest(struct vmat_part *parts, size_t count, const struct vmat_
 	return count;
 }
 
-static void set_gap(struct vmat_part *part, const struct vmat_region *region, bool is_unread,
+static void set_gap(struct vmat_part *part, const struct vmat_region *region, bool is_missed,
 		    uint64_t start, uint64_t end)
 {
-	set_unclaimed(part, region, is_unread);
+	set_unclaimed(part, region, is_missed);
 	part->start = start;
 	part->end = end;
 }
@@ -128,7 +132,7 @@ static void set_gap(struct vmat_part *part, const struct vmat_region *region, bo
  * The claims of one region, the strongest first, into parts without overlap that cover it; returns how
  * many. `parts` has room for 2 * count + 1: that many ranges lie between the borders of all claims.
  */
-static size_t cut_parts(const struct vmat_region *region, bool is_unread,
+static size_t cut_parts(const struct vmat_region *region, bool is_missed,
 			const struct vmat_claim *claims, size_t count, struct vmat_part *parts)
 {
 	uint64_t end = region->end, last = region->start;
@@ -150,7 +154,7 @@ static size_t cut_parts(const struct vmat_region *region, bool is_unread,
 		} else {
 			uint64_t start = i > 0 ? parts[i - 1].end : region->start;
 
-			set_gap(&parts[--k], region, is_unread, start, end);
+			set_gap(&parts[--k], region, is_missed, start, end);
 			end = start;
 		}
 	}
@@ -167,8 +171,7 @@ static int set_from_claims(struct vmat_atlas *atlas, size_t i, const struct vmat
 	parts = vmat_arena_alloc(&atlas->priv->arena, (2 * count + 1) * sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
-	n = cut_parts(&atlas->map->regions[i], vmat_atlas_is_unread(atlas, i), claims, count,
-		      parts);
+	n = cut_parts(&atlas->map->regions[i], is_unread(atlas, i), claims, count, parts);
 	/* The name is that of the region: it says more than nothing of what is in it. */
 	for (size_t k = 0; k < n; k++) {
 		int err = n == 1 || !parts[k].owner[0] ? set_named(atlas, i, &parts[k]) : 0;
@@ -217,8 +220,7 @@ int vmat_atlas_settle(struct vmat_atlas *atlas)
 		} else {
 			struct vmat_part part;
 
-			set_unclaimed(&part, &atlas->map->regions[i],
-				      vmat_atlas_is_unread(atlas, i));
+			set_unclaimed(&part, &atlas->map->regions[i], is_unread(atlas, i));
 			err = set_named(atlas, i, &part);
 			if (!err)
 				err = vmat_atlas_set(atlas, i, part.kind, part.owner, part.why);

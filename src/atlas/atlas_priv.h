@@ -20,13 +20,20 @@ struct vmat_claim {
 	size_t order; /* a stronger claim was made before */
 };
 
+/* The first words of a region, which malloc's header would be. */
+enum vmat_atlas_head {
+	VMAT_HEAD_NONE, /* not looked for: its page was not there, or it is known what the region is */
+	VMAT_HEAD_READ,
+	VMAT_HEAD_UNREAD, /* could not be read though the page was there a moment before */
+};
+
 struct vmat_atlas_priv {
 	struct vmat_strings strings;
 	struct vmat_arena arena;   /* parts */
 	struct vmat_claim *claims; /* by region and order once sorted */
 	size_t claims_count;
 	size_t claims_capacity;
-	bool *unread;               /* by region; NULL: none is. See vmat_atlas_is_unread */
+	unsigned char *heads;       /* enum vmat_atlas_head, by region */
 	struct vmat_target *target; /* while it is composed */
 	unsigned word_size;
 };

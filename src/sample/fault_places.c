@@ -23,7 +23,7 @@ struct piece {
 	enum vmat_kind kind;
 	const char *owner;
 	const struct vmat_region *region;
-	bool is_unread;
+	bool was_read;
 };
 
 int vmat_fault_places_init(struct vmat_fault_places *ret, uint64_t page_size)
@@ -79,7 +79,7 @@ static bool piece_in(const struct vmat_atlas *atlas, size_t i, uint64_t addr, st
 	if (!is_usable(region))
 		return false;
 	*ret = (struct piece){ region->start, region->end, owner->kind,
-			       owner->owner,  region,      vmat_atlas_is_unread(atlas, i) };
+			       owner->owner,  region,      vmat_atlas_was_read(atlas, i) };
 	for (size_t k = 0; k < owner->parts_count; k++) {
 		const struct vmat_part *part = &owner->parts[k];
 
@@ -125,7 +125,7 @@ static void name_spot(struct vmat_fault_spot *spot, const struct piece *piece)
 	struct vmat_fault_place *place = &spot->place;
 
 	place->was_seen = true;
-	place->was_read |= !piece->is_unread;
+	place->was_read |= piece->was_read;
 	place->kind = piece->kind;
 	place->backing = piece->region->backing;
 	place->is_private = !(piece->region->prot & VMAT_PROT_SHARED);
