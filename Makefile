@@ -25,7 +25,7 @@ LINT_ARGS ?=
 BENCH_ARGS ?=
 KERNEL_ARGS ?=
 FUZZ_SECONDS ?= 60
-JOBS ?= 2
+JOBS ?= 3
 
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
@@ -86,12 +86,15 @@ lint:
 	@scripts/install-deps build test lint
 	@scripts/lint $(LINT_ARGS)
 
+# What is tried at random, so often or so long, is tried fully by `make test`; here a share of it meets the same code.
+ASAN_SHARE := TORTURE_SECONDS=10 GONE_SECONDS=5 REUSE_SECONDS=4 RACE_SECONDS=10 LATENCY_SECONDS=2 STOP_ROUNDS=300 FORK_ROUNDS=120 KILLS=150
+
 # Shared objects that the tests preload need the sanitizer's own symbols, hence b_lundef=false.
 asan:
 	@scripts/install-deps build test
 	@scripts/configure build-asan werror=$(WERROR) tests=enabled b_sanitize=address,undefined b_lundef=false optimization=1
 	@$(call NINJA,build-asan)
-	@scripts/run-tests --build build-asan --jobs $(JOBS) --timeout-scale 3 $(TEST_ARGS)
+	@$(ASAN_SHARE) scripts/run-tests --build build-asan --jobs $(JOBS) --timeout-scale 3 $(TEST_ARGS)
 
 fuzz:
 	@scripts/install-deps build fuzz
