@@ -54,7 +54,7 @@ enum vmat_stopper_word {
 
 /* Is there a child of the target that we have to see off? */
 enum vmat_fork_phase {
-	VMAT_FORK_NONE,  /* none, or it has been seen off */
+	VMAT_FORK_NONE, /* none; or it has been seen off, or could not be in all the time there is for that */
 	VMAT_FORK_BEGUN, /* there may be one, now or soon */
 };
 

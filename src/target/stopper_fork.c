@@ -40,6 +40,7 @@ enum {
 	SEIZE_MS = 2000,       /* the thread that traced the child has ended by then */
 	END_MS = 10000,        /* a large process takes a while to end */
 	REAP_STOP_MS = 250,    /* one thread, for one call */
+	REAP_MS = 5000,        /* all tries together */
 	HOLD_GRACE_MS = 30000, /* beyond all of these: then the kernel kills us */
 };
 
@@ -416,16 +417,17 @@ static void hold(void *context)
 	step(s);
 }
 
-/* The target asks for the end of its child. False: not by this thread. */
-static bool reap_by(struct vmat_stopper *s, pid_t tid)
+/* The target asks for the end of its child. -ESRCH: the thread has ended; all others: not by this thread, or not now. */
+static int reap_by(struct vmat_stopper *s, pid_t tid)
 {
 	uint64_t mask;
 	int64_t result = -EIO;
 	int err;
 
 	step(s);
-	if (vmat_stopper_stop_one(s, tid))
-		return false;
+	err = vmat_stopper_stop_one(s, tid);
+	if (err)
+		return err;
 	err = why_not(s, 0) ? -EOPNOTSUPP : vmat_sys_ptrace_get_mask(tid, &mask);
 	if (!err)
 		err = vmat_inject_wait(&s->injection, &s->threads[0].registers, mask,
@@ -434,44 +436,73 @@ static bool reap_by(struct vmat_stopper *s, pid_t tid)
 		err = inject(s, 0, mask, &result);
 	step(s);
 	vmat_stopper_release(s);
-	return !err && (result == s->inner_child || result == -ECHILD);
+	if (err)
+		return err;
+	return result == s->inner_child || result == -ECHILD ? 0 : -EAGAIN;
 }
 
 struct reaping {
 	struct vmat_stopper *s;
 	pid_t tid;
-	bool is_done;
+	int err;
 };
 
 static void reap(void *context)
 {
 	struct reaping *reaping = context;
 
-	reaping->is_done = reap_by(reaping->s, reaping->tid);
+	reaping->err = reap_by(reaping->s, reaping->tid);
 }
 
-/* A thread of ours for each try: its end lets go what it traces. */
-static void reap_by_any(struct vmat_stopper *s)
+/* A thread of ours for each try: its end lets go what it traces. -ENOMEM: there is none. */
+static int reap_by_thread(struct vmat_stopper *s, pid_t tid)
 {
-	struct reaping reaping = { .s = s, .tid = s->forker };
-	pid_t tids[TRIED_MAX];
-	ssize_t count;
+	struct reaping reaping = { .s = s, .tid = tid };
 
-	if (vmat_sys_tracer_thread(reap, &reaping) && reaping.is_done) {
-		s->fork_phase = VMAT_FORK_NONE;
-		return;
-	}
-	count = vmat_sys_read_numbers(s->task_dir, s->text, s->text_size, s->listed, s->capacity);
+	return vmat_sys_tracer_thread(reap, &reaping) ? reaping.err : -ENOMEM;
+}
+
+/* 0 also when all have ended: then init reaps the child. */
+static int reap_by_each(struct vmat_stopper *s)
+{
+	pid_t tids[TRIED_MAX];
+	ssize_t count =
+		vmat_sys_read_numbers(s->task_dir, s->text, s->text_size, s->listed, s->capacity);
+	int err = 0;
+
 	count = count > TRIED_MAX ? TRIED_MAX : count;
 	for (ssize_t i = 0; i < count; i++)
 		tids[i] = s->listed[i];
-	for (ssize_t i = 0; i < count && !reaping.is_done; i++) {
-		reaping.tid = tids[i];
-		if (!vmat_sys_tracer_thread(reap, &reaping))
-			return;
+	for (ssize_t i = 0; i < count; i++) {
+		int tried = reap_by_thread(s, tids[i]);
+
+		if (!tried || tried == -ENOMEM)
+			return tried;
+		if (tried != -ESRCH)
+			err = tried;
 	}
-	/* Of a target that has ended init reaps it. */
-	if (reaping.is_done || count < 0)
+	return err;
+}
+
+/*
+ * By the thread that forked, if it can, else by any. Again and again for a while: each may be held by another
+ * stopper, be about to get a signal, or not get a processor in time.
+ */
+static void reap_by_any(struct vmat_stopper *s)
+{
+	uint64_t end_ns = vmat_sys_now_ns() + REAP_MS * NS_PER_MS, pause_ns = NS_PER_MS;
+	int err = reap_by_thread(s, s->forker);
+
+	while (err && err != -ENOMEM && vmat_sys_now_ns() < end_ns) {
+		err = reap_by_each(s);
+		if (!err)
+			break;
+		/* Each try has set a time of its own to die after. */
+		vmat_sys_die_after(HOLD_GRACE_MS * NS_PER_MS);
+		vmat_sys_pause(pause_ns);
+		pause_ns *= 2;
+	}
+	if (err != -ENOMEM)
 		s->fork_phase = VMAT_FORK_NONE;
 }
 

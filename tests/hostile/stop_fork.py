@@ -124,6 +124,23 @@ def check_killed(t):
         check_steady(t, f, "killed at random moments")
 
 
+def check_killed_beside_another(t):
+    """The same while another stopper holds all threads: the child is seen off when that one lets go."""
+    with Steady("nap") as f:
+        forker = start(f.pid, fork=1, stand_us=10**9, max_ms=5000)
+        while not (children(f.pid) and is_free(f.pid)):
+            time.sleep(0.001)
+        other = start(f.pid, until_over=1, max_ms=600)
+        other.stdout.readline()
+        forker.kill()
+        forker.wait()
+        forker.stdout.close()
+        other.wait()
+        other.stdout.close()
+        t.is_(held(f.pid, FREE_WITHIN_S), {}, "killed while another stopper holds all threads: no child is left")
+        check_steady(t, f, "killed beside another stopper", eintr=True)
+
+
 def check_commands_killed(t):
     """The same with the program itself: heap and leaks."""
     rounds, late = ROUNDS * 5 // 4, {}
@@ -193,6 +210,7 @@ for each in KINDS:
 t.section(timed, check_stopped)
 t.section(timed, check_system_calls)
 t.section(timed, check_killed)
+t.section(timed, check_killed_beside_another)
 t.section(timed, check_commands_killed)
 t.section(timed, check_gone)
 t.section(timed, check_refused)
