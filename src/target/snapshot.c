@@ -214,7 +214,6 @@ int vmat_snapshot_open(struct vmat_target **ret, struct vmat_target *original, p
 	copy->original = original;
 	copy->process = original->process;
 	copy->process.exe = original->process.exe ? strdup(original->process.exe) : NULL;
-	copy->memory_pid = child;
 	copy->pidfd = vmat_sys_pidfd_open(child);
 	copy->dir = vmat_sys_open_at(original->dir, ".", O_DIRECTORY);
 	snprintf(path, sizeof(path), "../%d", (int)child);

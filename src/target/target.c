@@ -162,7 +162,6 @@ static int choose_memory_dir(struct vmat_target *target, uint64_t *stat_flags)
 	size_t count = 0;
 	int err = 0;
 
-	target->memory_pid = target->process.pid;
 	target->memory_dir = vmat_sys_open_at(target->dir, ".", O_DIRECTORY);
 	if (target->memory_dir < 0)
 		return target->memory_dir;
@@ -183,7 +182,6 @@ static int choose_memory_dir(struct vmat_target *target, uint64_t *stat_flags)
 		}
 		close(target->memory_dir);
 		target->memory_dir = dir;
-		target->memory_pid = tids[i];
 		process.pid = target->process.pid;
 		free(target->process.exe);
 		target->process = process;

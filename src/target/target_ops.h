@@ -39,9 +39,8 @@ struct vmat_target_ops {
 struct vmat_target {
 	const struct vmat_target_ops *ops;
 	struct vmat_process process;
-	int dir;          /* /proc/PID, or the recorded folder of the process */
-	int memory_dir;   /* the same, or task/TID of a living thread when the leader has exited */
-	pid_t memory_pid; /* process_vm_readv's way to the same memory */
+	int dir;        /* /proc/PID, or the recorded folder of the process */
+	int memory_dir; /* the same, or task/TID of a living thread when the leader has exited */
 
 	/* live.c; -1 when not open, or the -errno of the failed open */
 	int pidfd;

@@ -54,6 +54,37 @@ def check_target(t, name, scenario, options):
             t.ok(r.code == 0 and not changed, f"{name}: {view} changes nothing", f"exit {r.code} {changed} {r.err!r}")
 
 
+# A child that shares the pages of its parent until one of both writes: 600 regions, each with a page.
+FORKED = """
+import mmap, os, sys
+kept = [mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=3 + i % 2 * 4) for i in range(600)]
+for each in kept:
+    each[0] = 1
+child = os.fork()
+if child:
+    print(child, flush=True)
+sys.stdin.read()
+"""
+
+
+def check_shared(t):
+    """Reading a page that fork has left to be copied on write does not copy it, as pinning it would (FOLL_PIN)."""
+    with subprocess.Popen([sys.executable, "-c", FORKED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+        pid = p.stdout.readline().strip()
+        for view, words in {**VIEWS, "heap": ("heap",), "leaks": ("leaks",)}.items():
+            before = shared_dirty(pid)
+            r = run(*words, pid, timeout=60)
+            after = shared_dirty(pid)
+            t.ok(r.code in (0, 1) and before > 600 * 4 and after == before, f"a forked child: {view} leaves its pages shared",
+                 f"exit {r.code}, {before} KiB before, {after} after {r.err!r}")
+        p.stdin.close()
+
+
+def shared_dirty(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Shared_Dirty"))
+
+
 def calls(*words):
     """The result of a command, and its system calls: number, ns that it ran, path where it opens one."""
     with tempfile.NamedTemporaryFile("r") as log:
@@ -215,6 +246,7 @@ def check_latency(t):
 t = tap.Tap()
 for target in TARGETS:
     t.section(check_target, *target)
+t.section(check_shared)
 t.section(check_smaps)
 with Factory("regions", n=60000) as f:
     t.section(check_hold, "60,000 regions", f.pid)

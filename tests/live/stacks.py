@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # variant: VMAT_WITHOUT=pagemap_scan,page_guard,procmap_query,pidfd
-# variant: VMAT_WITHOUT=process_vm_readv,task_syscall,page_frames
+# variant: VMAT_WITHOUT=task_syscall,page_frames
 """`vmatlas stacks` against what the threads themselves say: pthread_getattr_np(3), and their own addresses.
 
 The factory prints the truth. Nothing here knows a layout of glibc, so a new one that moves a field is found out.

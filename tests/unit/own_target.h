@@ -63,7 +63,7 @@ __attribute__((unused)) static void in_children(void (*check)(void))
 	in_child("pagemap_scan", check);
 	in_child("page_guard", check);
 	in_child("pagemap_scan,page_frames", check);
-	in_child("process_vm_readv,pidfd", check);
+	in_child("pidfd", check);
 }
 
 /* The same for what looks at all of the address space: a sanitizer's 20 TiB page by page take minutes. */

@@ -160,7 +160,6 @@ static void test_forged_heaps(void **state)
 {
 	(void)state;
 	in_child("", check_forged_heaps);
-	in_child("process_vm_readv", check_forged_heaps);
 }
 
 static void test_real(void **state)
