@@ -35,42 +35,23 @@ void vmat_heap_memory_deinit(struct vmat_heap_memory *memory)
 	free(memory->cache);
 }
 
-static void unpack(uint64_t *words, const unsigned char *bytes, size_t count, unsigned word_size)
+bool vmat_heap_next_window(struct vmat_heap_memory *memory, uint64_t addr, size_t size)
 {
-	uint32_t half;
-
-	if (word_size == 8) {
-		memcpy(words, bytes, count * sizeof(*words));
-		return;
-	}
-	for (size_t i = 0; i < count; i++, bytes += sizeof(half)) {
-		memcpy(&half, bytes, sizeof(half));
-		words[i] = half;
-	}
-}
-
-bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count)
-{
-	size_t size = count * memory->word_size;
 	ssize_t got;
 
-	if (addr < memory->window_start || addr - memory->window_start > memory->window_size ||
-	    memory->window_size - (addr - memory->window_start) < size) {
-		memory->window_start = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
-		memory->window_size = 0;
-		if (memory->lock)
-			pthread_mutex_lock(memory->lock);
-		got = vmat_source_read(memory->target, memory->window_start, memory->window,
-				       VMAT_HEAP_WINDOW);
-		if (memory->lock)
-			pthread_mutex_unlock(memory->lock);
-		if (got < 0)
-			memory->error = (int)got;
-		if (got < 0 || (uint64_t)got < addr - memory->window_start + size)
-			return false;
-		memory->window_size = (size_t)got;
-	}
-	unpack(words, memory->window + (addr - memory->window_start), count, memory->word_size);
+	memory->window_start = addr & ~(uint64_t)(VMAT_HEAP_PAGE - 1);
+	memory->window_size = 0;
+	if (memory->lock)
+		pthread_mutex_lock(memory->lock);
+	got = vmat_source_read(memory->target, memory->window_start, memory->window,
+			       VMAT_HEAP_WINDOW);
+	if (memory->lock)
+		pthread_mutex_unlock(memory->lock);
+	if (got < 0)
+		memory->error = (int)got;
+	if (got < 0 || (uint64_t)got < addr - memory->window_start + size)
+		return false;
+	memory->window_size = (size_t)got;
 	return true;
 }
 
@@ -106,7 +87,7 @@ bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *w
 
 		if (!bytes)
 			return false;
-		unpack(&words[i], bytes + (addr - page), 1, memory->word_size);
+		vmat_heap_unpack(&words[i], bytes + (addr - page), 1, memory->word_size);
 	}
 	return true;
 }

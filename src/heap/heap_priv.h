@@ -13,6 +13,7 @@
 #define VMAT_HEAP_PRIV_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include <vmatlas/heap.h>
 
@@ -36,6 +37,67 @@ struct vmat_heap_segment {
 	uint64_t *state_high;
 	uint64_t *blocks; /* where the block of a chunk begins, less the header: mostly as begins */
 };
+
+/*
+ * The bits of a segment. Whoever goes over millions of chunks asks them for each, so they are in line.
+ */
+
+static inline size_t vmat_heap_bit(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	return (size_t)((addr - segment->start) >> segment->shift);
+}
+
+static inline bool vmat_bit_get(const uint64_t *bits, size_t bit)
+{
+	return bits[bit / 64] >> bit % 64 & 1;
+}
+
+static inline void vmat_bit_put(uint64_t *bits, size_t bit, bool value)
+{
+	uint64_t mask = 1ULL << bit % 64;
+
+	bits[bit / 64] = value ? bits[bit / 64] | mask : bits[bit / 64] & ~mask;
+}
+
+/* Notes that a chunk begins at addr. */
+static inline void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr)
+{
+	vmat_bit_put(segment->begins, vmat_heap_bit(segment, addr), true);
+}
+
+static inline enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment,
+						    uint64_t addr)
+{
+	size_t bit;
+
+	if (!segment->begins)
+		return VMAT_CHUNK_MMAPPED;
+	if (addr == segment->top)
+		return VMAT_CHUNK_TOP;
+	bit = vmat_heap_bit(segment, addr);
+	return (enum vmat_chunk_state)((vmat_bit_get(segment->state_low, bit) ? 1 : 0) |
+				       (vmat_bit_get(segment->state_high, bit) ? 2 : 0));
+}
+
+/* The beginning of the next chunk behind addr, or the segment's end. */
+static inline uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
+{
+	size_t bit, last;
+
+	if (!segment->begins)
+		return segment->end;
+	last = vmat_heap_bit(segment, segment->end);
+	for (bit = vmat_heap_bit(segment, addr) + 1; bit < last;) {
+		uint64_t rest = segment->begins[bit / 64] >> bit % 64;
+
+		if (rest) {
+			bit += (size_t)__builtin_ctzll(rest);
+			break;
+		}
+		bit = (bit / 64 + 1) * 64;
+	}
+	return bit < last ? segment->start + (bit << segment->shift) : segment->end;
+}
 
 /*
  * An allocator that is walked. A chunk of it is [addr, addr + size); the block that the program got from malloc
@@ -165,9 +227,38 @@ int vmat_heap_memory_init(struct vmat_heap_memory *memory, struct vmat_target *t
 void vmat_heap_memory_deinit(struct vmat_heap_memory *memory);
 /* Forgets what was read: the target has run since. */
 void vmat_heap_memory_drop(struct vmat_heap_memory *memory);
+/* Reads the window anew from addr's page on. False: not `size` bytes from addr on are there. */
+bool vmat_heap_next_window(struct vmat_heap_memory *memory, uint64_t addr, size_t size);
+
+static inline void vmat_heap_unpack(uint64_t *words, const unsigned char *bytes, size_t count,
+				    unsigned word_size)
+{
+	uint32_t half;
+
+	if (word_size == 8) {
+		memcpy(words, bytes, count * sizeof(*words));
+		return;
+	}
+	for (size_t i = 0; i < count; i++, bytes += sizeof(half)) {
+		memcpy(&half, bytes, sizeof(half));
+		words[i] = half;
+	}
+}
+
 /* `count` words of the target's size at addr in sequence; false where a page is absent. */
-bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words,
-		      size_t count);
+static inline bool vmat_heap_stream(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words,
+				    size_t count)
+{
+	uint64_t size = count * memory->word_size, before = addr - memory->window_start;
+
+	if ((before > memory->window_size || memory->window_size - before < size) &&
+	    !vmat_heap_next_window(memory, addr, size))
+		return false;
+	vmat_heap_unpack(words, memory->window + (addr - memory->window_start), count,
+			 memory->word_size);
+	return true;
+}
+
 /* The same at random addresses. */
 bool vmat_heap_words(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *words, size_t count);
 bool vmat_heap_word(struct vmat_heap_memory *memory, uint64_t addr, uint64_t *word);
@@ -208,13 +299,8 @@ size_t vmat_heap_first_segment(const struct vmat_heap *heap, size_t count, uint6
 struct vmat_heap_segment *vmat_heap_segment_at(const struct vmat_heap *heap, uint64_t addr);
 /* Does a chunk begin at addr? */
 bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr);
-enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment, uint64_t addr);
 void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
 			 enum vmat_chunk_state state);
-/* The beginning of the next chunk behind addr, or the segment's end. */
-uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr);
-/* Notes that a chunk begins at addr. */
-void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr);
 /* Notes something wrong with the heap itself. */
 void vmat_heap_find_fault(struct vmat_heap *heap, uint64_t addr, const char *format, ...)
 	VMAT_PRINTF(3, 4);

@@ -37,31 +37,9 @@ void vmat_heap_drop(void *memory, size_t size)
 		madvise((char *)memory + (start - (uintptr_t)memory), end - start, MADV_DONTNEED);
 }
 
-static size_t bit_of(const struct vmat_heap_segment *segment, uint64_t addr)
-{
-	return (size_t)((addr - segment->start) >> segment->shift);
-}
-
-static bool get_bit(const uint64_t *bits, size_t bit)
-{
-	return bits[bit / 64] >> bit % 64 & 1;
-}
-
-static void put_bit(uint64_t *bits, size_t bit, bool value)
-{
-	uint64_t mask = 1ULL << bit % 64;
-
-	bits[bit / 64] = value ? bits[bit / 64] | mask : bits[bit / 64] & ~mask;
-}
-
-void vmat_heap_begin_chunk(struct vmat_heap_segment *segment, uint64_t addr)
-{
-	put_bit(segment->begins, bit_of(segment, addr), true);
-}
-
 void vmat_heap_begin_block(struct vmat_heap_segment *segment, uint64_t addr)
 {
-	put_bit(segment->blocks, bit_of(segment, addr), true);
+	vmat_bit_put(segment->blocks, vmat_heap_bit(segment, addr), true);
 }
 
 uint64_t vmat_heap_block_of(const struct vmat_heap_segment *segment, uint64_t addr, uint64_t end)
@@ -69,7 +47,7 @@ uint64_t vmat_heap_block_of(const struct vmat_heap_segment *segment, uint64_t ad
 	if (!segment->begins)
 		return segment->block;
 	for (uint64_t at = addr; at < end; at += 1ULL << segment->shift) {
-		if (get_bit(segment->blocks, bit_of(segment, at)))
+		if (vmat_bit_get(segment->blocks, vmat_heap_bit(segment, at)))
 			return at;
 	}
 	return addr;
@@ -80,49 +58,17 @@ bool vmat_heap_is_chunk(const struct vmat_heap_segment *segment, uint64_t addr)
 	if (addr < segment->start || addr >= segment->end ||
 	    (addr - segment->start) & ((1ULL << segment->shift) - 1))
 		return false;
-	return segment->begins ? get_bit(segment->begins, bit_of(segment, addr))
+	return segment->begins ? vmat_bit_get(segment->begins, vmat_heap_bit(segment, addr))
 			       : addr == segment->start;
-}
-
-enum vmat_chunk_state vmat_heap_state(const struct vmat_heap_segment *segment, uint64_t addr)
-{
-	size_t bit;
-
-	if (!segment->begins)
-		return VMAT_CHUNK_MMAPPED;
-	if (addr == segment->top)
-		return VMAT_CHUNK_TOP;
-	bit = bit_of(segment, addr);
-	return (enum vmat_chunk_state)((get_bit(segment->state_low, bit) ? 1 : 0) |
-				       (get_bit(segment->state_high, bit) ? 2 : 0));
 }
 
 void vmat_heap_set_state(struct vmat_heap_segment *segment, uint64_t addr,
 			 enum vmat_chunk_state state)
 {
-	size_t bit = bit_of(segment, addr);
+	size_t bit = vmat_heap_bit(segment, addr);
 
-	put_bit(segment->state_low, bit, state & 1);
-	put_bit(segment->state_high, bit, state & 2);
-}
-
-uint64_t vmat_heap_next(const struct vmat_heap_segment *segment, uint64_t addr)
-{
-	size_t bit, last;
-
-	if (!segment->begins)
-		return segment->end;
-	last = bit_of(segment, segment->end);
-	for (bit = bit_of(segment, addr) + 1; bit < last;) {
-		uint64_t rest = segment->begins[bit / 64] >> bit % 64;
-
-		if (rest) {
-			bit += (size_t)__builtin_ctzll(rest);
-			break;
-		}
-		bit = (bit / 64 + 1) * 64;
-	}
-	return bit < last ? segment->start + (bit << segment->shift) : segment->end;
+	vmat_bit_put(segment->state_low, bit, state & 1);
+	vmat_bit_put(segment->state_high, bit, state & 2);
 }
 
 bool vmat_heap_is_over(struct vmat_heap *heap)

@@ -113,6 +113,33 @@ static bool is_leak(const struct marker *marker, uint32_t chunk)
 	return (marker->flags[chunk] & (IN_USE | REACHED)) == IN_USE;
 }
 
+_Static_assert(REACHED == IN_USE << 1, "a shift brings one over the other");
+
+/* Is any of these eight flags that of a leak? */
+static bool has_leak(const _Atomic unsigned char *flags)
+{
+	const uint64_t lowest = UINT64_C(0x0101010101010101);
+	uint64_t eight;
+
+	memcpy(&eight, (const void *)(uintptr_t)flags,
+	       sizeof(eight)); /* nobody else writes any more */
+	return eight & ~(eight >> 1) & lowest * IN_USE;
+}
+
+/* The first leak from a chunk on, or chunks_count. Most chunks are none. */
+static uint32_t next_leak(const struct marker *marker, uint32_t chunk)
+{
+	const uint32_t count = (uint32_t)marker->priv->chunks_count;
+
+	for (; chunk < count; chunk++) {
+		while (count - chunk >= 8 && !has_leak(&marker->flags[chunk]))
+			chunk += 8;
+		if (chunk < count && is_leak(marker, chunk))
+			break;
+	}
+	return chunk;
+}
+
 static uint64_t usable(const struct marker *marker, uint32_t chunk)
 {
 	struct vmat_chunk found;
@@ -185,8 +212,9 @@ static size_t leave_order(struct marker *marker, uint32_t *order, uint32_t *posi
 {
 	size_t count = 0;
 
-	for (uint32_t first = 0; first < marker->priv->chunks_count; first++) {
-		if (!is_leak(marker, first) || marker->flags[first] & (SEEN | HELD))
+	for (uint32_t first = next_leak(marker, 0); first < marker->priv->chunks_count;
+	     first = next_leak(marker, first + 1)) {
+		if (marker->flags[first] & (SEEN | HELD))
 			continue;
 		marker->flags[first] |= HELD; /* entered */
 		positions[first] = 0;
@@ -220,13 +248,11 @@ static int find_heads(struct marker *marker)
 	vmat_autofree uint32_t *order = NULL, *positions = NULL;
 	int err = 0;
 
-	for (uint32_t chunk = 0; chunk < count; chunk++) {
-		const uint32_t *edges;
+	for (uint32_t chunk = next_leak(marker, 0); chunk < count;
+	     chunk = next_leak(marker, chunk + 1)) {
 		uint32_t edges_count;
+		const uint32_t *edges = edges_of(marker, chunk, &edges_count);
 
-		if (!is_leak(marker, chunk))
-			continue;
-		edges = edges_of(marker, chunk, &edges_count);
 		for (uint32_t i = 0; i < edges_count; i++) {
 			uint32_t target = CHUNK(edges[i]);
 
@@ -234,8 +260,9 @@ static int find_heads(struct marker *marker)
 				marker->flags[target] |= HELD;
 		}
 	}
-	for (uint32_t chunk = 0; chunk < count && !err; chunk++) {
-		if (!is_leak(marker, chunk) || marker->flags[chunk] & HELD)
+	for (uint32_t chunk = next_leak(marker, 0); chunk < count && !err;
+	     chunk = next_leak(marker, chunk + 1)) {
+		if (marker->flags[chunk] & HELD)
 			continue;
 		err = add_leak(marker, chunk, &capacity);
 		if (!err)
@@ -243,7 +270,8 @@ static int find_heads(struct marker *marker)
 	}
 	if (err)
 		return err;
-	for (uint32_t chunk = 0; chunk < count; chunk++)
+	for (uint32_t chunk = next_leak(marker, 0); chunk < count;
+	     chunk = next_leak(marker, chunk + 1))
 		marker->flags[chunk] &= (unsigned char)~HELD;
 	order = malloc((count + 1) * sizeof(*order));
 	positions = malloc((count + 1) * sizeof(*positions));

@@ -26,7 +26,8 @@ struct collector {
 	struct vmat_heap_memory *memory;
 	struct vmat_words *roots, *edges, *root_places, *edge_places;
 	struct vmat_edge_index *index;
-	size_t last;         /* the segment that the last address lay in */
+	const struct vmat_reach_segment *near; /* what the last address lay in; NULL at first */
+	uint64_t near_start, near_size;
 	uint64_t chunk_addr; /* of the chunk that is being read */
 	uint64_t root_bytes;
 	uint64_t unread; /* bytes that may hold addresses and could not be read */
@@ -43,15 +44,14 @@ static void add_word(struct collector *collector, struct vmat_words *words, uint
 		words->words[words->count++] = word;
 }
 
-/* The segment that holds an address, by the one found last. */
+/* The segment that holds an address; it is near then. */
 static const struct vmat_reach_segment *segment_of(struct collector *collector, uint64_t addr)
 {
 	const struct vmat_leaks_priv *priv = collector->priv;
-	const struct vmat_reach_segment *segment = &priv->segments[collector->last];
 	size_t low = 0, high = priv->segments_count;
 
-	if (addr >= segment->segment->start && addr < segment->segment->end)
-		return segment;
+	if (addr - collector->near_start < collector->near_size)
+		return collector->near;
 	while (low < high) { /* the first that ends behind addr */
 		size_t middle = low + (high - low) / 2;
 
@@ -62,8 +62,10 @@ static const struct vmat_reach_segment *segment_of(struct collector *collector, 
 	}
 	if (low == priv->segments_count || priv->segments[low].segment->start > addr)
 		return NULL;
-	collector->last = low;
-	return &priv->segments[low];
+	collector->near = &priv->segments[low];
+	collector->near_start = collector->near->segment->start;
+	collector->near_size = collector->near->segment->end - collector->near_start;
+	return collector->near;
 }
 
 /* Where the word that was noted last lies: for who wants to know the way to a block. */
@@ -78,6 +80,15 @@ static void note_place(struct collector *collector, const struct vmat_words *wor
 		add_word(collector, collector->root_places, (uint32_t)place);
 		add_word(collector, collector->root_places, (uint32_t)(place >> 32));
 	}
+}
+
+/* A place in a segment with bits: which granule of all, and whether its beginning. */
+static inline uint32_t granule_at(const struct vmat_reach_segment *segment, uint64_t offset)
+{
+	unsigned shift = segment->segment->shift;
+
+	return (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
+	       ((offset & ((1ULL << shift) - 1)) == 0);
 }
 
 /* An address of a block is a header behind its chunk's, and may be just behind its end. */
@@ -95,11 +106,7 @@ static void note_word(struct collector *collector, struct vmat_words *words, uin
 		return;
 	offset = addr - segment->segment->start;
 	if (segment->segment->begins) {
-		unsigned shift = segment->segment->shift;
-
-		add_word(collector, words,
-			 (segment->first_granule + (uint32_t)(offset >> shift)) << 1 |
-				 ((offset & ((1ULL << shift) - 1)) == 0));
+		add_word(collector, words, granule_at(segment, offset));
 	} else if (word < segment->segment->end) {
 		/* Just behind its end often begins what another mapping's owner refers to, a stack for one. */
 		add_word(collector, words,
@@ -111,13 +118,14 @@ static void note_word(struct collector *collector, struct vmat_words *words, uin
 		note_place(collector, words, place);
 }
 
-/* Most words are no addresses of the heap: those are passed by here, without a call. */
+/* Most words are no addresses of the heap, and most that are lie near the last: those are done with here, without a call. */
 static inline void note_bytes(struct collector *collector, struct vmat_words *words,
 			      const unsigned char *bytes, size_t size, uint64_t place)
 {
 	const uint64_t first = collector->priv->low + collector->priv->header;
 	const uint64_t span = collector->priv->high - collector->priv->low;
-	uint64_t word;
+	const bool has_places = collector->priv->has_places;
+	uint64_t word, offset;
 	uint32_t half;
 
 	if (collector->priv->word_size == 4) {
@@ -129,7 +137,13 @@ static inline void note_bytes(struct collector *collector, struct vmat_words *wo
 	}
 	for (size_t at = 0; at + 8 <= size; at += 8) {
 		memcpy(&word, bytes + at, sizeof(word));
-		if (__builtin_expect(word - first < span, 0))
+		if (__builtin_expect(word - first >= span, 1))
+			continue;
+		offset = word - collector->priv->header - collector->near_start;
+		if (offset < collector->near_size && collector->near->segment->begins &&
+		    !has_places)
+			add_word(collector, words, granule_at(collector->near, offset));
+		else
 			note_word(collector, words, word, place + at);
 	}
 }
