@@ -13,6 +13,7 @@
  * memory that is gone (a file cut short) is an error and no signal.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,7 +26,6 @@
 #include "sys/sys_event.h"
 #include "sys/sys_file.h"
 #include "sys/sys_memory.h"
-#include "sys/sys_process.h"
 #include "sys/sys_signal.h"
 #include "sys/sys_uffd.h"
 
@@ -42,6 +42,7 @@ struct copier {
 	struct vmat_snapshot *snapshot;
 	size_t mapped_size, page_size;
 	int uffd, stop;
+	int memory; /* /proc/self/mem */
 	pthread_t thread;
 	_Atomic bool is_cancelled;
 	bool has_files_only;
@@ -62,19 +63,23 @@ static int protect(struct copier *copier, char *start, size_t size, bool is_prot
 	return vmat_sys_uffd_protect(copier->uffd, start, size, is_protected);
 }
 
-static int read_memory(char *to, char *from, size_t size)
+/*
+ * An address that is gone is an error, not a signal. process_vm_readv(2) would say so, too, but pins what it reads, and the
+ * kernel copies a page that is to be pinned and that a child shares: each page of the image would exist twice.
+ */
+static int read_memory(const struct copier *copier, char *to, const char *from, size_t size)
 {
-	struct iovec local = { to, size }, remote = { from, size };
-	ssize_t got = vmat_sys_process_read(getpid(), &local, &remote, 1);
+	ssize_t got;
 
-	if (got == (ssize_t)size)
-		return 0;
-	/* Where the call is forbidden the memory is read as it is. */
-	if (got == -EPERM || got == -ENOSYS) {
+	/* Without /proc the memory is read as it is. */
+	if (copier->memory < 0) {
 		memcpy(to, from, size);
 		return 0;
 	}
-	return got < 0 ? (int)got : -EFAULT;
+	got = vmat_sys_pread(copier->memory, to, size, (uintptr_t)from);
+	if (got == (ssize_t)size)
+		return 0;
+	return got < 0 && got != -EIO ? (int)got : -EFAULT;
 }
 
 /* Writes a part of the image that is a file's. */
@@ -128,7 +133,7 @@ static int save(struct copier *copier, char *memory, size_t page)
 	int err;
 
 	if (slot) {
-		err = read_memory(slot_of(copier, slot), memory, copier->page_size);
+		err = read_memory(copier, slot_of(copier, slot), memory, copier->page_size);
 		copier->where[page] = slot;
 		return err;
 	}
@@ -246,7 +251,7 @@ static int copy_piece(struct copier *copier, char *memory, size_t count)
 	int err = serve(copier);
 
 	if (!err)
-		err = read_memory(copier->piece, memory, count * size);
+		err = read_memory(copier, copier->piece, memory, count * size);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++) {
@@ -351,7 +356,7 @@ static int make(struct vmat_snapshot *snapshot, struct copier **ret)
 	copier->piece = (char *)memory + page_size;
 	copier->stash = copier->piece + PIECE_PAGES * page_size;
 	copier->where = (uint32_t *)(void *)(copier->stash + slots * page_size);
-	copier->uffd = copier->stop = -1;
+	copier->uffd = copier->stop = copier->memory = -1;
 	copier->has_files_only = true;
 	for (size_t i = 0; i < snapshot->sinks_count; i++) {
 		copier->offsets[i] = vmat_sys_file_offset(snapshot->sinks[i].fd);
@@ -367,6 +372,7 @@ static void drop(struct vmat_snapshot *snapshot)
 
 	vmat_sys_close(copier->uffd);
 	vmat_sys_close(copier->stop);
+	vmat_sys_close(copier->memory);
 	vmat_sys_close(snapshot->done_fd);
 	snapshot->done_fd = -1;
 	vmat_sys_munmap(copier, copier->mapped_size);
@@ -410,6 +416,7 @@ static int open_all(struct copier *copier)
 	/* Else system calls of the program that write to the ranges would fail. */
 	if (!sees_kernel)
 		return -EPERM;
+	copier->memory = vmat_sys_open_at(AT_FDCWD, "/proc/self/mem", 0);
 	copier->stop = vmat_sys_event_open();
 	if (copier->stop < 0)
 		return copier->stop;

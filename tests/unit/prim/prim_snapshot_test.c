@@ -395,6 +395,58 @@ static void test_bystanders(void **state)
 	munmap(memory, PAGES * PAGE);
 }
 
+/* How many of PAGES pages nobody else has: proc(5), pagemap, bit 56. */
+static size_t count_exclusive(const char *memory)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entries[PAGES];
+	size_t count = 0;
+
+	assert_int_equal(pread(fd, entries, sizeof(entries),
+			       (off_t)((uintptr_t)memory / PAGE * sizeof(entries[0]))),
+			 sizeof(entries));
+	close(fd);
+	for (size_t i = 0; i < PAGES; i++) {
+		assert_true(entries[i] >> 63 & 1);
+		count += entries[i] >> 56 & 1;
+	}
+	return count;
+}
+
+/* What the program shares with a child of its own is read, and is no page more afterwards. */
+static void test_shared_pages(void **state)
+{
+	char *memory = map(PAGES * PAGE, MAP_PRIVATE);
+	struct vmat_range range = { memory, memory + PAGES * PAGE };
+	pid_t child;
+
+	(void)state;
+	memset(memory, 1, PAGES * PAGE);
+	assert_int_equal(count_exclusive(memory), PAGES);
+	child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(count_exclusive(memory), 0);
+	for (size_t i = 0; i < WAYS; i++) {
+		struct vmat_snapshot *snapshot = NULL;
+		int fd = temporary();
+
+		if (is_here(all_ways[i])) {
+			assert_int_equal(begin_by(all_ways[i], &range, 1, &fd, 1, &snapshot), 0);
+			assert_int_equal(vmat_snapshot_end(snapshot, NULL), 0);
+			check_image(fd, 0, memory, PAGES * PAGE);
+			assert_int_equal(count_exclusive(memory), 0);
+		}
+		close(fd);
+	}
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	munmap(memory, PAGES * PAGE);
+}
+
 static void *write_all(void *memory)
 {
 	memset(memory, 2, PAGES * PAGE);
@@ -498,7 +550,7 @@ int main(void)
 		cmocka_unit_test(test_files),          cmocka_unit_test(test_pipes),
 		cmocka_unit_test(test_moment),         cmocka_unit_test(test_failing_sinks),
 		cmocka_unit_test(test_bystanders),     cmocka_unit_test(test_bad_questions),
-		cmocka_unit_test(test_waiting_writer),
+		cmocka_unit_test(test_waiting_writer), cmocka_unit_test(test_shared_pages),
 	};
 
 	/* The descriptor that questions about regions keep open. */
