@@ -8,9 +8,10 @@
  *   the child is not seized yet     it ends by itself, in poll(2) at first: no instruction of the target's runs
  *   the child is held               the kernel kills it (PTRACE_O_EXITKILL)
  * A zombie of the target's may then be left, which wait(2) without __WCLONE does not see; stop.c sends another
- * stopper that sees it off. It stays, until the target ends, when that one is killed as well, or when the
- * target is stopped by ^Z and makes the call only when it is continued. The order of the steps is what makes this true: the stack's bytes before the
- * registers, these before the mask; and back in the other order.
+ * stopper that sees it off. It stays, until the target ends, when that one is killed as well, when somebody else holds all
+ * threads for longer than REAP_MS, or when the target is stopped by ^Z and makes the call only when it is continued.
+ * The order of the steps is what makes this true: the stack's bytes before the registers, these before the mask; and
+ * back in the other order.
  *
  * A thread is taken only when this cannot go wrong: on a stack that is one by the kernel's word or by its
  * guard, not inside a restartable sequence (a system call in it would leave it half done), without a
