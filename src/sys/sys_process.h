@@ -28,7 +28,10 @@ int vmat_sys_pidfd_wait(int pidfd, int timeout_ms);
  */
 int vmat_sys_exit_status(int pidfd, int *ret);
 
-/* process_vm_readv(2): bytes read, which may be fewer, or -errno. */
+/*
+ * process_vm_readv(2): bytes read, which may be fewer, or -errno. Not for a target's memory: it pins pages, and the kernel copies
+ * those that fork has left shared before it pins them.
+ */
 ssize_t vmat_sys_process_read(pid_t pid, const struct iovec *local, const struct iovec *remote,
 			      size_t count);
 
